@@ -1,0 +1,47 @@
+"""What a run says while it goes on. A run calls a watcher; the terminal is one, silence is another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands after a step. `texts_per_second` and `seconds_left` are estimates over the recent steps."""
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float
+    texts_per_second: float
+    seconds_left: float
+    metric: str | None = None
+    best: float | None = None
+    latest: float | None = None
+
+
+class Watcher(Protocol):
+    """Receives what happens, in order. Implementations must not raise and must not change anything of the run."""
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """A stage of the flow begins, e.g. `("baseline", "2 test sets")`."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know: rows left out, a setting outside its usual range, a decision taken."""
+
+    def step(self, progress: Progress) -> None:
+        """An optimizer step is done."""
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """Ignore."""
+
+    def note(self, text: str) -> None:
+        """Ignore."""
+
+    def step(self, progress: Progress) -> None:
+        """Ignore."""
