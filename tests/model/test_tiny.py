@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-
 from tests import tiny
 
 Load = Callable[[], Any]
