@@ -61,7 +61,7 @@ class TrainingError(PlacedError):
     """Training that cannot start or go on."""
 
 
-class Interrupted(EmbertuneError):
+class Interrupted(EmbertuneError):  # noqa: N818 not an error, an outcome
     """The user stopped the run; `again` is the command that goes on."""
 
     exit_code = 130

@@ -1,0 +1,182 @@
+"""From a raw mapping to a `Recipe`, with every problem told at once: where, what was found, what would do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from embertune.errors import Problem, RecipeError
+from embertune.recipe.losses import LOSSES
+from embertune.recipe.sections import LossOptions, Recipe, TrainSection
+
+#: Arguments of the underlying trainer that embertune sets itself, and the leaf that stands for each.
+OWNED_TRAINER_ARGUMENTS: dict[str, str] = {
+    "output_dir": "--out",
+    "num_train_epochs": "train.epochs",
+    "max_steps": "train.max_steps",
+    "per_device_train_batch_size": "train.batch_size",
+    "per_device_eval_batch_size": "nothing: evaluation is embertune's own",
+    "gradient_accumulation_steps": "train.accumulate",
+    "learning_rate": "train.learning_rate",
+    "weight_decay": "train.weight_decay",
+    "max_grad_norm": "train.gradient_clip",
+    "lr_scheduler_type": "train.schedule",
+    "warmup_steps": "train.warmup",
+    "warmup_ratio": "train.warmup",
+    "eval_strategy": "guard.eval_every",
+    "eval_steps": "guard.eval_every",
+    "metric_for_best_model": "guard.metric",
+    "load_best_model_at_end": "nothing: the best state is always restored",
+    "save_strategy": "nothing: embertune saves",
+    "save_steps": "nothing: embertune saves",
+    "logging_strategy": "nothing: every step is in history.jsonl",
+    "logging_steps": "nothing: every step is in history.jsonl",
+    "report_to": "nothing yet",
+    "disable_tqdm": "--quiet",
+    "seed": "seed",
+    "data_seed": "seed",
+    "batch_sampler": "train.loss",
+    "prompts": "model.prompts",
+    "optim": "nothing: AdamW",
+    "do_train": "nothing",
+    "do_eval": "nothing",
+    "resume_from_checkpoint": "nothing: run the same command again",
+}
+
+
+def check(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
+    """The recipe that `raw` describes; `RecipeError` with all its problems if it describes none."""
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        problems = {problem.where: problem for problem in map(_translate, error.errors())}
+        raise RecipeError(list(problems.values()), source) from None
+    if problems_together := list(_conflicts(recipe)):
+        raise RecipeError(problems_together, source)
+    return recipe
+
+
+def known_paths(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
+    """Every leaf of the recipe as a dotted path, sections that may be null included with their leaves."""
+    for name, field in section.model_fields.items():
+        inner = _section_of(field.annotation)
+        if inner is None or not isinstance(field.default, BaseModel):
+            yield prefix + name
+        if inner is not None:
+            yield from known_paths(inner, f"{prefix}{name}.")
+
+
+def did_you_mean(word: str, known: list[str], fallback: str) -> str:
+    """The nearest known spellings, or `fallback`."""
+    near = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(repr(n) for n in near)}?" if near else fallback
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    candidates = (annotation, *getattr(annotation, "__args__", ()))
+    return next((a for a in candidates if isinstance(a, type) and issubclass(a, BaseModel)), None)
+
+
+def _translate(error: Any) -> Problem:
+    section: type[BaseModel] = Recipe
+    walked: list[str] = []
+    for part in error["loc"]:
+        field = section.model_fields.get(str(part))
+        walked.append(str(part))
+        if field is None:
+            where = ".".join(walked)
+            if error["type"] == "extra_forbidden":
+                return Problem(where, "unknown key", _near_key(where, section))
+            return Problem(where, f"found {error['input']!r}", "write a section of keys here")
+        inner = _section_of(field.annotation)
+        if inner is None or len(walked) == len(error["loc"]):
+            return Problem(".".join(walked), _found(error), _remedy(field))
+        section = inner
+    return Problem("recipe", _found(error), "write sections of keys, such as data: {train: rows.jsonl}")
+
+
+def _found(error: Any) -> str:
+    own = error.get("ctx", {}).get("error")
+    return f"found {error['input']!r}" + (f", which {own}" if isinstance(own, ValueError) else "")
+
+
+def _remedy(field: Any) -> str:
+    extra = field.json_schema_extra
+    return f"write {extra['expects']}" if extra else "write a section of keys here"
+
+
+def _near_key(where: str, section: type[BaseModel]) -> str:
+    paths = list(known_paths())
+    last = where.rsplit(".", 1)[-1]
+    elsewhere = [path for path in paths if path.rsplit(".", 1)[-1] == last]
+    if elsewhere:
+        return f"did you mean {elsewhere[0]!r}?"
+    return did_you_mean(last, list(section.model_fields), f"known here: {', '.join(section.model_fields)}")
+
+
+def _conflicts(recipe: Recipe) -> Iterator[Problem]:
+    """Settings that are fine alone and impossible together."""
+    train = recipe.train
+    if train.max_steps is not None and "epochs" in train.model_fields_set and train.epochs not in (None, "auto"):
+        yield Problem(
+            "train.max_steps", f"found {train.max_steps} next to train.epochs: {train.epochs}", "write one of them"
+        )
+    if train.max_steps is None and train.epochs is None:
+        yield Problem("train.epochs", "found null without train.max_steps", "write epochs, max_steps or auto")
+    yield from _loss_conflicts(train)
+    for key in train.extra:
+        if key in OWNED_TRAINER_ARGUMENTS:
+            yield Problem(f"train.extra.{key}", "embertune sets this argument", f"use {OWNED_TRAINER_ARGUMENTS[key]}")
+    yield from _data_conflicts(recipe)
+    yield from _guard_conflicts(recipe)
+
+
+def _loss_conflicts(train: TrainSection) -> Iterator[Problem]:
+    if train.loss_options is None:
+        return
+    given = {name: v for name, v in train.loss_options.model_dump().items() if v is not None}
+    if train.loss == "auto":
+        yield Problem("train.loss_options", "found options without a named loss", "name the loss in train.loss")
+        return
+    options = LOSSES[train.loss].options
+    for name, value in given.items():
+        path = f"train.loss_options.{name}"
+        if name not in options:
+            takes = ", ".join(options) or "no options"
+            yield Problem(path, f"has no effect on {train.loss}", f"leave it out; {train.loss} takes {takes}")
+        elif options[name].choices and value not in options[name].choices:
+            yield Problem(path, f"found {value!r}", f"{train.loss} takes {', '.join(options[name].choices)}")
+
+
+def _data_conflicts(recipe: Recipe) -> Iterator[Problem]:
+    data = recipe.data
+    if data.test == "none" and recipe.evaluate.primary not in (None, "auto"):
+        yield Problem("evaluate.primary", "has no effect without test rows", "leave it out, or give data.test")
+    shares = [share for share in (data.dev, data.test) if isinstance(share, float)]
+    if sum(shares) >= 1:
+        yield Problem("data.test", f"found dev and test shares that add up to {sum(shares)}", "leave rows to train on")
+    if isinstance(data.test, Mapping) and not data.test:
+        yield Problem("data.test", "found an empty mapping", "name at least one path, or write none")
+
+
+def _guard_conflicts(recipe: Recipe) -> Iterator[Problem]:
+    guard = recipe.guard
+    if recipe.data.dev == "none":
+        for name in ("eval_every", "patience", "metric"):
+            if name in guard.model_fields_set and getattr(guard, name) not in (None, "auto"):
+                yield Problem(f"guard.{name}", "has no effect without dev rows", "leave it out, or give data.dev")
+        return
+    for name in ("eval_every", "metric"):
+        if getattr(guard, name) is None:
+            yield Problem(f"guard.{name}", "found null with dev rows", "write auto, or data.dev: none")
+
+
+def loss_options(train: TrainSection) -> dict[str, float | bool | str]:
+    """All options of the named loss, the table's defaults filled in; the loss must not be `auto`."""
+    given = train.loss_options or LossOptions()
+    chosen = {name: getattr(given, name) for name in LossOptions.model_fields}
+    assert train.loss != "auto"
+    return {n: o.default if chosen[n] is None else chosen[n] for n, o in LOSSES[train.loss].options.items()}

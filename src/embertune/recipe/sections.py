@@ -1,0 +1,227 @@
+"""The recipe: a whole experiment as frozen, typed sections. Every leaf says what it means and what may stand there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from embertune.recipe.losses import LossName
+from embertune.recipe.units import parse_span
+
+Auto = Literal["auto"]
+Nothing = Literal["none"]
+Role = Literal["anchor", "positive", "negative", "sentence1", "sentence2", "premise", "hypothesis", "text"]
+Similarity = Literal["cosine", "dot", "manhattan", "euclidean"]
+Pooling = Literal["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+Shape = Literal["pairs", "triplets", "scored", "labelled", "nli", "classes", "retrieval"]
+Schedule = Literal["linear", "cosine", "constant"]
+
+
+def _span(units: tuple[str, ...]) -> Any:
+    def check(text: str) -> str:
+        if text == "auto":
+            return text
+        if parse_span(text).unit not in units:
+            raise ValueError(f"counts in {' or '.join(units)}")
+        return text
+
+    return AfterValidator(check)
+
+
+EveryText = Annotated[str, _span(("steps", "epochs"))]
+PatienceText = Annotated[str, _span(("evaluations", "epochs"))]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+def leaf(default: Any, means: str, expects: str) -> Any:
+    """A field with what the recipe reference and the error messages say about it."""
+    return Field(default, description=means, json_schema_extra={"expects": expects})
+
+
+class Section(BaseModel):
+    """A frozen section: unknown keys are refused, numbers are not made from text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+class ModelSection(Section):
+    """Which encoder, and how texts go in."""
+
+    name: str = leaf("sentence-transformers/all-MiniLM-L6-v2", "the model to start from", "a local folder or a Hub id")
+    pooling: Auto | Pooling = leaf(
+        "auto", "how token vectors become one", "auto, mean, cls, max, mean_sqrt_len_tokens, weightedmean or lasttoken"
+    )
+    prompts: Auto | Nothing | Mapping[Role, str] = leaf(
+        "auto",
+        "text put before every text of a role, in training, evaluation and the saved model",
+        'auto (the model\'s own), none, or a mapping such as {anchor: "query: ", positive: "passage: "}',
+    )
+    max_length: Auto | Annotated[int, Field(ge=2)] = leaf(
+        "auto", "tokens after which a text is cut", "auto (the model's own) or a whole number of tokens"
+    )
+
+
+class NliSection(Section):
+    """How NLI rows become triplets (premise, entailed, contradicting)."""
+
+    max_per_premise: Annotated[int, Field(ge=1)] | None = leaf(
+        None, "the most triplets made from one premise; null takes them all", "null or a whole number of at least 1"
+    )
+    neutral: bool = leaf(False, "add a neutral hypothesis of the premise as a second, weaker negative", "true or false")
+    keep_pairs: bool = leaf(
+        False,
+        "keep premises without a contradiction, with another premise's hypothesis as the negative",
+        "true or false",
+    )
+
+
+class DataSection(Section):
+    """Which rows, and what their columns are."""
+
+    train: str | Texts | None = leaf(
+        None,
+        "the rows to train on",
+        "a file, a folder, a list of files, a BEIR folder, or a Hub id such as "
+        "sentence-transformers/all-nli:triplet@train[:100000]",
+    )
+    dev: Share | str = leaf(
+        "auto",
+        "rows that steer training; auto takes the data's own dev split, or holds out enough for ±3 points (5-20 %)",
+        "auto, none, a share such as 0.1, or a path",
+    )
+    test: Share | str | Mapping[str, str] = leaf(
+        "auto",
+        "rows that are read for the verdict only; auto takes the data's own test split, or holds out 10 %",
+        "auto, none, a share such as 0.1, a path, or {name: path}",
+    )
+    columns: Mapping[str, str] = leaf(
+        {}, "role to column, where names do not say it", "a mapping such as {anchor: question, positive: answer}"
+    )
+    shape: Auto | Shape = leaf(
+        "auto",
+        "what kind of rows these are",
+        "auto, pairs, triplets, scored, labelled, nli, classes or retrieval",
+    )
+    group: str = leaf(
+        "auto",
+        "rows that must stay on one side: auto groups by the same anchor, premise or (pairs, retrieval) answer",
+        "auto or the name of a column",
+    )
+    limit: Annotated[int, Field(ge=2)] | None = leaf(
+        None, "keep this many prepared training examples, chosen by hash", "null or a whole number of at least 2"
+    )
+    nli: NliSection | None = leaf(
+        None,
+        "how NLI rows become triplets; null for other shapes and for the defaults",
+        "null or a mapping with max_per_premise, neutral, keep_pairs",
+    )
+
+
+class LossOptions(Section):
+    """Settings of the loss; each loss takes only its own."""
+
+    scale: Annotated[float, Field(gt=0)] | None = leaf(None, "multiplies the similarity", "a number above 0")
+    margin: Annotated[float, Field(ge=0)] | None = leaf(
+        None, "the margin, in units of the distance", "a number of at least 0"
+    )
+    symmetric: bool | None = leaf(None, "also let every positive find its anchor", "true or false")
+    distance: Literal["cosine", "euclidean", "manhattan"] | None = leaf(
+        None, "the distance between two texts", "cosine, euclidean or manhattan"
+    )
+
+
+class TrainSection(Section):
+    """How the model learns."""
+
+    loss: Auto | LossName = leaf("auto", "the loss", f"auto or one of {', '.join(get_args(LossName))}")
+    loss_options: LossOptions | None = leaf(
+        None, "settings of the loss named in train.loss", "null or a mapping such as {scale: 20.0}"
+    )
+    epochs: Auto | Annotated[float, Field(gt=0)] | None = leaf(
+        "auto", "passes over the training rows", "auto, a number above 0, or null with train.max_steps"
+    )
+    max_steps: Annotated[int, Field(ge=1)] | None = leaf(
+        None, "optimizer steps, instead of epochs", "null or a whole number of at least 1"
+    )
+    batch_size: Auto | Annotated[int, Field(ge=2)] = leaf(
+        "auto", "rows (pairs for classes) in a batch", "auto or a whole number of at least 2"
+    )
+    learning_rate: Auto | Annotated[float, Field(gt=0, le=1)] = leaf(
+        "auto", "the highest rate, after warm-up", "auto or a number above 0, such as 2e-5"
+    )
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = leaf(
+        0.01, "decoupled weight decay; norms and biases have none", "a number from 0 to 1"
+    )
+    schedule: Schedule = leaf("linear", "how the rate falls after warm-up", "linear, cosine or constant")
+    warmup: Annotated[float, Field(ge=0, lt=1)] = leaf(
+        0.1, "share of the steps over which the rate rises from 0", "a share from 0 to below 1"
+    )
+    gradient_clip: Annotated[float, Field(gt=0)] | None = leaf(
+        1.0, "largest norm of all gradients together, heads of losses included", "null or a number above 0"
+    )
+    accumulate: Annotated[int, Field(ge=1)] = leaf(
+        1, "batches whose gradients are added up before a step", "a whole number of at least 1"
+    )
+    extra: Mapping[str, Any] = leaf(
+        {}, "further arguments for the underlying trainer; those that embertune sets are refused", "a mapping"
+    )
+
+
+class GuardSection(Section):
+    """When training is looked at, and when it stops."""
+
+    eval_every: EveryText | None = leaf(
+        "auto",
+        "how often dev is measured; null where there is no dev",
+        "auto, or steps or a share of an epoch: '500 steps', '0.25 epoch'",
+    )
+    patience: PatienceText | None = leaf(
+        "3 evaluations", "how long dev may fail to improve before training stops", "null, '3 evaluations' or '3 epochs'"
+    )
+    metric: str | None = leaf(
+        "auto",
+        "the dev metric that chooses the best state; null where there is no dev",
+        "auto or a metric such as cosine_accuracy",
+    )
+
+
+class EvaluateSection(Section):
+    """What is measured before and after."""
+
+    primary: str | None = leaf(
+        "auto",
+        "the one metric the verdict rests on; null where there is no test",
+        "auto or a metric such as help-test_cosine_ndcg@10",
+    )
+    similarity: Annotated[tuple[Similarity, ...], BeforeValidator(_listed), Field(min_length=1)] = leaf(
+        ("cosine", "dot", "manhattan", "euclidean"),
+        "the similarity functions to measure under",
+        "a list out of cosine, dot, manhattan, euclidean",
+    )
+
+
+class ReportSection(Section):
+    """What the report shows."""
+
+    examples: bool = leaf(True, "show texts of the data in audit and report", "true or false")
+
+
+class Recipe(Section):
+    """A whole experiment. `seed` decides every split, order and initial weight."""
+
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    train: TrainSection = TrainSection()
+    guard: GuardSection = GuardSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    report: ReportSection = ReportSection()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = leaf(0, "decides splits, order and dropout", "a whole number from 0")

@@ -1,0 +1,46 @@
+"""Settings with a unit: `3 evaluations`, `3 epochs`, `500 steps`, `0.25 epoch`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["steps", "epochs", "evaluations"]
+_SPELLINGS: dict[str, Unit] = {
+    "step": "steps",
+    "steps": "steps",
+    "epoch": "epochs",
+    "epochs": "epochs",
+    "evaluation": "evaluations",
+    "evaluations": "evaluations",
+}
+_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s+([a-z]+)\s*")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of training: `count` of `unit`. Steps and evaluations are whole numbers, epochs may be fractions."""
+
+    count: float
+    unit: Unit
+
+    def in_steps(self, steps_per_epoch: float) -> int:
+        """The stretch in optimizer steps, at least one; not defined for evaluations."""
+        if self.unit == "evaluations":
+            raise ValueError("evaluations have no fixed length in steps")
+        return max(1, round(self.count * steps_per_epoch if self.unit == "epochs" else self.count))
+
+
+def parse_span(text: str) -> Span:
+    """`'0.25 epoch'` as a `Span`; `ValueError` with the right spelling for anything else."""
+    match = _PATTERN.fullmatch(text)
+    unit = _SPELLINGS.get(match.group(2)) if match else None
+    if match is None or unit is None:
+        raise ValueError("needs a number and a unit, such as '500 steps', '0.25 epoch' or '3 evaluations'")
+    count = float(match.group(1))
+    if count <= 0:
+        raise ValueError("must be above zero")
+    if unit != "epochs" and count != int(count):
+        raise ValueError(f"{unit} come in whole numbers")
+    return Span(count, unit)

@@ -1,0 +1,47 @@
+"""What a report is drawn from: plain values, all known at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embertune.choose import Choice
+from embertune.data.prepared import Note
+from embertune.evaluate.proof import Proof
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the data: `role` is train, dev or test."""
+
+    role: str
+    name: str
+    shape: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A finished run. `history` holds the records of history.jsonl, `timing` seconds per stage, `rows` three parsed rows.
+
+    `examples` false means that no text of the data may be shown: then `rows` is not drawn, nor are examples of notes.
+    """
+
+    title: str
+    base_model: str
+    recipe_yaml: str
+    proof: Proof
+    choice: Choice
+    steps: int
+    best_step: int
+    stopped: str
+    sides: Sequence[Side]
+    rows: Sequence[Mapping[str, str]]
+    notes: Sequence[Note]
+    history: Sequence[Mapping[str, Any]]
+    timing: Mapping[str, float]
+    environment: Mapping[str, str]
+    model_path: Path
+    examples: bool

@@ -1,0 +1,126 @@
+"""The run folder: who owns it, atomic writes, and whether a run has yet to begin, may begin again, or is finished."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embertune.errors import RunFolderError
+from embertune.recipe import load_recipe
+from embertune.recipe.explain import to_yaml
+from embertune.recipe.guidance import Resolved
+
+RECIPE, MANIFEST, AUDIT, HISTORY, METRICS = (
+    "recipe.yaml",
+    "manifest.json",
+    "audit.json",
+    "history.jsonl",
+    "metrics.json",
+)
+_HEADER = "The resolved recipe of this run, every decision with its reason.\nRunning it again reproduces the run."
+MODEL, REPORT_MD, REPORT_HTML = "model", "report.md", "report.html"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A folder that belongs to one resolved recipe on one state of the data; `finished` once metrics are written."""
+
+    path: Path
+    finished: bool
+
+    def file(self, name: str) -> Path:
+        """The path of a file of this run."""
+        return self.path / name
+
+
+def claim(out: Path, resolved: Resolved, fingerprint: str) -> RunDir:
+    """Make `out` the folder of this run, or find that it already is.
+
+    A new or empty folder is claimed by writing the recipe and the data fingerprint. A folder that holds the same recipe
+    and fingerprint is gone on with, or is finished. Anything else is `RunFolderError`; nothing in it is touched.
+    """
+    if out.exists() and not out.is_dir():
+        raise RunFolderError(str(out), "is a file", "choose a folder for --out")
+    with told_plainly(out):
+        out.mkdir(parents=True, exist_ok=True)
+    if not any(out.iterdir()):
+        write_json(out / MANIFEST, {"fingerprint": fingerprint})
+    elif not (out / MANIFEST).is_file():
+        raise RunFolderError(str(out), "holds files that are not a run of embertune", "choose another --out")
+    elif (out / RECIPE).is_file() and load_recipe(out / RECIPE) != resolved.recipe:
+        raise RunFolderError(str(out), f"holds the run of another recipe ({RECIPE} differs)", "choose another --out")
+    elif read_json(out / MANIFEST).get("fingerprint") != fingerprint:
+        raise RunFolderError(str(out), "was begun on other data (its fingerprint differs)", "choose another --out")
+    write_text(out / RECIPE, to_yaml(resolved.recipe, resolved.reasons, _HEADER))
+    return RunDir(out, finished=(out / METRICS).is_file())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
+    write_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a mapping as indented JSON, atomically; NaN is written as null, which JSON readers accept."""
+    write_text(path, json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON mapping written by embertune; `RunFolderError` if it cannot be read."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise RunFolderError(str(path), "cannot be read as JSON", "choose another --out") from None
+    return record
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, sync it, and move it into place."""
+    with told_plainly(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class told_plainly:  # noqa: N801 a context manager, used like a function
+    """Turn the system's refusals to write into one `RunFolderError`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Translate a full disk and a missing permission; let everything else pass."""
+        if not isinstance(error, OSError):
+            return
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "make room and run the same command again"
+            raise RunFolderError(str(self.path), "no space left on the disk", remedy) from None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            found = f"cannot be written ({error.strerror})"
+            raise RunFolderError(str(self.path), found, "choose another --out") from None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    return value

@@ -1,0 +1,175 @@
+"""Which rows stand together in a batch: pure functions of seed and epoch, and the stream that feeds the trainer.
+
+In-batch negatives are wrong where a batch holds the same text twice, or two rows of one class. `spread` therefore gives
+every row the earliest batch in which nothing it must not meet stands; it takes one pass, however often a text repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import BatchSampler
+
+from embertune.data.prepared import TARGET_COLUMN, Prepared
+from embertune.recipe.losses import Sampler
+
+Codes = NDArray[np.int64]
+Batches = list[list[int]]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What rows must not share within a batch, as integers per distinct text or class.
+
+    `exclusive`, (rows, k): may stand once in a batch. `tolerated`, (rows, m): may repeat among themselves (negatives),
+    but not meet the same code in `exclusive`.
+    """
+
+    exclusive: Codes
+    tolerated: Codes
+    count: int
+
+
+def keys_of_texts(train: Prepared) -> Keys:
+    """Anchors and positives are exclusive, negatives tolerated; equal texts have equal codes across columns."""
+    codes: dict[str, int] = {}
+    columns = {c: [codes.setdefault(t, len(codes)) for t in train.rows[c]] for c in train.text_columns}
+    exclusive = np.array([columns[c] for c in train.text_columns[:2]], dtype=np.int64).T
+    negatives = [columns[c] for c in train.text_columns[2:]]
+    tolerated = np.array(negatives, dtype=np.int64).T if negatives else np.empty((len(train), 0), np.int64)
+    return Keys(exclusive, tolerated, len(codes))
+
+
+def spread(order: Codes, keys: Keys, size: int) -> Batches:
+    """Rows in `order`, each in the earliest batch that has room and holds none of its keys.
+
+    There are as many batches as rows fill; a row that fits in none of them is left out of this epoch, which happens
+    only where a text repeats in nearly every batch. Batches of a single row teach nothing and are left out.
+    """
+    most = -(-len(order) // size)
+    batches: Batches = [[] for _ in range(most)]
+    after_exclusive = np.zeros(keys.count, np.int64).tolist()
+    after_any = np.zeros(keys.count, np.int64).tolist()
+    exclusive, tolerated = keys.exclusive.tolist(), keys.tolerated.tolist()
+    roomy = list(range(most + 1))
+    for row in order.tolist():
+        mine, others = exclusive[row], tolerated[row]
+        earliest = max([after_any[c] for c in mine] + [after_exclusive[c] for c in others])
+        place = _next_with_room(roomy, min(earliest, most))
+        if place == most:
+            continue
+        batches[place].append(row)
+        if len(batches[place]) == size:
+            roomy[place] = place + 1
+        for code in mine:
+            after_exclusive[code] = after_any[code] = place + 1
+        for code in others:
+            after_any[code] = max(after_any[code], place + 1)
+    return [batch for batch in batches if len(batch) > 1]
+
+
+def _next_with_room(roomy: list[int], place: int) -> int:
+    """The first batch from `place` on that is not full; paths are halved on the way (Tarjan & van Leeuwen 1984)."""
+    while roomy[place] != place:
+        roomy[place] = roomy[roomy[place]]
+        place = roomy[place]
+    return place
+
+
+def distinct(train: Prepared, size: int) -> Callable[[int, int], Batches]:
+    """No text twice in a batch, equal negatives aside."""
+    keys = keys_of_texts(train)
+    return lambda seed, epoch: spread(_order(len(train), seed, epoch), keys, size)
+
+
+def shuffled(train: Prepared, size: int) -> Callable[[int, int], Batches]:
+    """Any order."""
+    rows = len(train)
+    return lambda seed, epoch: [c.tolist() for c in np.split(_order(rows, seed, epoch), range(size, rows, size))]
+
+
+def class_pairs(train: Prepared, size: int) -> Callable[[int, int], Batches]:
+    """`size` pairs of rows (2 * `size` indices, partners side by side), each pair of another class.
+
+    Every row is an anchor once an epoch; its partner is another row of its class, a new one each epoch. A class of one
+    row makes no pair.
+    """
+    labels = np.asarray(train.rows[TARGET_COLUMN["classes"]], dtype=np.int64)
+
+    def plan(seed: int, epoch: int) -> Batches:
+        order = _order(len(labels), seed, epoch)
+        members = _by_class(order, labels)
+        pairs = np.concatenate([np.stack([m, np.roll(m, 1)], axis=1) for m in members if len(m) > 1])
+        pairs = pairs[_order(len(pairs), seed, epoch)]
+        batches = spread(np.arange(len(pairs)), _keys_of_classes(labels[pairs[:, 0]]), size)
+        return [pairs[batch].reshape(-1).tolist() for batch in batches]
+
+    return plan
+
+
+def class_groups(train: Prepared, size: int) -> Callable[[int, int], Batches]:
+    """Several rows of each of several classes: what the triplet losses over a batch need."""
+    labels = np.asarray(train.rows[TARGET_COLUMN["classes"]], dtype=np.int64)
+    present = len(np.unique(labels))
+    each = max(2, size // min(present, max(2, size // 4)))
+
+    def plan(seed: int, epoch: int) -> Batches:
+        members = _by_class(_order(len(labels), seed, epoch), labels)
+        groups = [part for m in members for part in np.array_split(m, max(1, len(m) // each)) if len(part) > 1]
+        of_class = np.array([labels[g[0]] for g in groups], dtype=np.int64)
+        batches = spread(_order(len(groups), seed, epoch), _keys_of_classes(of_class), max(2, size // each))
+        return [np.concatenate([groups[i] for i in batch]).tolist() for batch in batches]
+
+    return plan
+
+
+def _keys_of_classes(labels: Codes) -> Keys:
+    return Keys(labels[:, None], np.empty((len(labels), 0), np.int64), int(labels.max()) + 1)
+
+
+def _by_class(order: Codes, labels: Codes) -> list[Codes]:
+    ranked = order[np.argsort(labels[order], kind="stable")]
+    return np.split(ranked, np.flatnonzero(np.diff(labels[ranked])) + 1)
+
+
+def _order(count: int, seed: int, epoch: int) -> Codes:
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+SAMPLERS: dict[Sampler, Callable[[Prepared, int], Callable[[int, int], Batches]]] = {
+    "distinct": distinct,
+    "class_pairs": class_pairs,
+    "class_groups": class_groups,
+    "shuffled": shuffled,
+}
+
+
+class Stream(BatchSampler):
+    """All batches of a run in order, epoch after epoch, from batch `start` on: a pure function of seed and position."""
+
+    def __init__(self, plan: Callable[[int, int], Batches], seed: int, batches: int, start: int = 0) -> None:
+        self.plan, self.seed, self.batches, self.start = plan, seed, batches, start
+
+    def __len__(self) -> int:
+        return self.batches - self.start
+
+    def __iter__(self) -> Iterator[list[int]]:
+        position, epoch = 0, 0
+        while position < self.batches:
+            for batch in self.plan(self.seed, epoch):
+                if self.start <= position < self.batches:
+                    yield batch
+                position += 1
+            epoch += 1
+
+
+def batches_per_epoch(plan: Callable[[int, int], Batches], seed: int, epochs: float) -> list[int]:
+    """The number of batches of every pass; the last is a part of one where `epochs` is not whole."""
+    whole = int(epochs)
+    lengths = [len(plan(seed, epoch)) for epoch in range(whole)]
+    if epochs > whole:
+        lengths.append(max(1, round(len(plan(seed, whole)) * (epochs - whole))))
+    return lengths

@@ -1,0 +1,325 @@
+"""Training: phases, each one call of the host's loop, with evaluations between steps and the best state kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import Tensor, nn
+
+from embertune.data.prepared import TARGET_COLUMN, Prepared
+from embertune.errors import Problem, RecipeError, TrainingError
+from embertune.recipe import Recipe
+from embertune.recipe.check import loss_options
+from embertune.recipe.losses import LOSSES
+from embertune.recipe.units import parse_span
+from embertune.training.batches import SAMPLERS, Stream, batches_per_epoch
+from embertune.training.guard import EarlyStopping, Look
+from embertune.training.losses import build_loss, head_parameters
+from embertune.training.optimizer import Group, groups
+from embertune.training.schedule import rate_factor
+from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator
+from embertune.watch import Progress, Watcher
+
+#: Measures the model as it stands on dev: metric name to value.
+Score = Callable[[], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with fixed rates, layers and batches: steps `first` to `last` (exclusive) of the run."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a run goes, all known before the first step. Batches are counted before accumulation, steps after it."""
+
+    phases: tuple[Phase, ...]
+    steps: int
+    batches: int
+    batches_of_epochs: tuple[int, ...]
+    accumulate: int
+
+    def epoch(self, step: int) -> float:
+        """Passes over the rows after `step` steps."""
+        left = min(step * self.accumulate, self.batches)
+        for done, batches in enumerate(self.batches_of_epochs):
+            if left <= batches:
+                return done + left / batches
+            left -= batches
+        return float(len(self.batches_of_epochs))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What training gives back. The model passed in holds the best state on dev, or the last one without dev.
+
+    `best_step` is 0 where nothing beat the model as it came.
+    """
+
+    steps: int
+    best_step: int
+    stopped: str
+    seconds: float
+    dev_base: Mapping[str, float] = field(default_factory=dict)
+    dev_best: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What training is handed from outside: how to measure, where to write, whom to tell, which prompts to use."""
+
+    score: Score | None
+    history: Path
+    watch: Watcher
+    prompts: Mapping[str, str]
+    loss: Callable[[SentenceTransformer], nn.Module] | None = None
+
+
+def plan_course(train: Prepared, recipe: Recipe) -> Course:
+    """Lay out the run: how many batches and steps, in which phases."""
+    settings = recipe.train
+    assert isinstance(settings.batch_size, int)
+    plan = _planner(train, recipe)(train, settings.batch_size)
+    first = len(plan(recipe.seed, 0))
+    if first == 0:
+        raise TrainingError("train", "no batch of two rows can be made", "give more rows, or rows with different texts")
+    if settings.max_steps is not None:
+        batches = settings.max_steps * settings.accumulate
+        epochs = batches / first
+        lengths = batches_per_epoch(plan, recipe.seed, math.ceil(epochs) + 1)
+    else:
+        assert isinstance(settings.epochs, int | float)
+        lengths = batches_per_epoch(plan, recipe.seed, settings.epochs)
+        batches = sum(lengths)
+    steps = -(-batches // settings.accumulate)
+    return Course((Phase(0, steps),), steps, batches, tuple(lengths), settings.accumulate)
+
+
+def _planner(train: Prepared, recipe: Recipe) -> Callable[..., Any]:
+    assert recipe.train.loss != "auto"
+    return SAMPLERS[LOSSES[recipe.train.loss].samplers[train.shape]]
+
+
+def fit(model: SentenceTransformer, train: Prepared, recipe: Recipe, around: Surroundings) -> Fit:
+    """Train `model` in place by the resolved `recipe`, and leave it in its best state on dev.
+
+    Raises `TrainingError` when a loss is not finite. Dropout and order depend on `recipe.seed` alone.
+    """
+    course = plan_course(train, recipe)
+    with around.history.open("w", encoding="utf-8") as history:
+        session = _Session(model, train, recipe, course, around, history)
+        session.look(0)
+        started = time.perf_counter()
+        for phase in course.phases:
+            session.run(phase)
+        seconds = time.perf_counter() - started
+    best = session.stopping.best
+    session.keeper.restore(model)
+    model.eval()
+    return Fit(session.done, best.step if best else session.done, session.stopped, seconds, session.base, session.best)
+
+
+class _Keeper:
+    """Holds a copy of the best weights in memory."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Tensor] | None = None
+
+    def keep(self, model: nn.Module) -> None:
+        if self.state is None:
+            self.state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            return
+        for name, tensor in model.state_dict().items():
+            self.state[name].copy_(tensor)
+
+    def restore(self, model: nn.Module) -> None:
+        if self.state is not None:
+            model.load_state_dict(self.state, strict=True)
+
+
+class _Session:
+    """The moving parts of a run in training: what has been done, seen and kept."""
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        train: Prepared,
+        recipe: Recipe,
+        course: Course,
+        around: Surroundings,
+        history: TextIO,
+    ) -> None:
+        self.model, self.train, self.recipe, self.course, self.around = model, train, recipe, course, around
+        self.history = history
+        self.keeper = _Keeper()
+        patience = recipe.guard.patience
+        self.stopping = EarlyStopping(parse_span(patience) if patience else None)
+        self.base: Mapping[str, float] = {}
+        self.best: Mapping[str, float] = {}
+        self.latest: float | None = None
+        self.stopped = ""
+        self.done = 0
+        self.grad_norm = 0.0
+        self.loss = self._loss()
+        self.groups = self._groups()
+        every = recipe.guard.eval_every
+        per_epoch = course.batches_of_epochs[0] / course.accumulate
+        self.every = parse_span(every).in_steps(per_epoch) if every else 0
+        self.pace = _Pace(course)
+
+    def _loss(self) -> nn.Module:
+        if self.around.loss is not None:
+            return self.around.loss(self.model)
+        settings = self.recipe.train
+        assert settings.loss != "auto"
+        return build_loss(settings.loss, self.model, loss_options(settings), self.recipe.seed)
+
+    def _groups(self) -> list[Group]:
+        settings = self.recipe.train
+        assert isinstance(settings.learning_rate, float)
+        heads = head_parameters(self.loss, self.model)
+        return groups(self.model, heads, settings.learning_rate, settings.weight_decay)
+
+    def run(self, phase: Phase) -> None:
+        """One phase: one call of the host's loop."""
+        if self.stopped:
+            return
+        settings, course = self.recipe.train, self.course
+        assert settings.loss != "auto"
+        assert isinstance(settings.batch_size, int)
+        sampler = LOSSES[settings.loss].samplers[self.train.shape]
+        batches = SAMPLERS[sampler](self.train, settings.batch_size)
+        stream = Stream(batches, self.recipe.seed, course.batches, phase.first * course.accumulate)
+        plan = Plan(
+            stream,
+            self.groups,
+            lambda step: rate_factor(settings.schedule, step + phase.first, course.steps, settings.warmup),
+            collator(self.model, dict(self.around.prompts), sampler == "class_pairs"),
+        )
+        target = [TARGET_COLUMN[self.train.shape]] if self.train.shape in TARGET_COLUMN else []
+        with tempfile.TemporaryDirectory() as folder:
+            self.trainer = HostTrainer(
+                plan,
+                model=self.model,
+                args=self._arguments(folder),
+                train_dataset=self.train.rows.select_columns([*self.train.text_columns, *target]),
+                loss=self.loss,
+                callbacks=[Adapter(self._clip, lambda step: self._after(phase.first + step))],
+            )
+            self.trainer.train()
+
+    def _arguments(self, folder: str) -> Any:
+        settings = self.recipe.train
+        assert isinstance(settings.batch_size, int)
+        try:
+            return arguments(
+                folder=folder,
+                seed=self.recipe.seed,
+                batch_size=settings.batch_size,
+                accumulate=settings.accumulate,
+                extra=dict(settings.extra),
+            )
+        except (TypeError, ValueError) as error:
+            raise RecipeError(Problem("train.extra", f"the trainer refuses it: {error}", "mend or remove it")) from None
+
+    def _clip(self) -> None:
+        """Clip all trained parameters together; the norm before clipping is logged."""
+        parameters = [p for group in self.groups for p in group.parameters if p.grad is not None]
+        limit = self.recipe.train.gradient_clip or math.inf
+        self.grad_norm = float(nn.utils.clip_grad_norm_(parameters, limit))
+
+    def _after(self, step: int) -> bool:
+        """A step is done: write it down, look at dev where it is time, and say whether to stop."""
+        losses = self.trainer.step_losses
+        loss = float(torch.stack(losses).mean())
+        losses.clear()
+        self.done = step
+        rates = {g["name"]: g["lr"] for g in self.trainer.optimizer.param_groups}
+        epoch = self.course.epoch(step)
+        self._write({"step": step, "epoch": epoch, "loss": loss, "gradient_norm": self.grad_norm, "rates": rates})
+        if not math.isfinite(loss):
+            remedy = "lower train.learning_rate, and look at the rows (embertune found no empty text)"
+            raise TrainingError(f"training step {step}", f"the loss is {loss}", remedy)
+        if self.every and (step % self.every == 0 or step == self.course.steps):
+            self.look(step)
+        self.around.watch.step(self._progress(step, epoch, loss))
+        return bool(self.stopped)
+
+    def look(self, step: int) -> None:
+        """Measure dev, keep the state if it is the best, and note whether patience has run out."""
+        if self.around.score is None:
+            return
+        values = self.around.score()
+        metric = self.recipe.guard.metric
+        assert metric is not None
+        epoch = self.course.epoch(step)
+        decision = self.stopping.see(Look(step, epoch, values[metric]))
+        self.latest = values[metric]
+        if step == 0:
+            self.base = values
+        if decision.best:
+            self.best = values
+            self.keeper.keep(self.model)
+        if decision.stop and step < self.course.steps:
+            self.stopped = decision.reason
+        self._write({"step": step, "epoch": epoch, "dev": dict(values), "best": decision.best, "stop": decision.reason})
+        self.pace.restart()
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        self.history.write(json.dumps(record) + "\n")
+        self.history.flush()
+
+    def _progress(self, step: int, epoch: float, loss: float) -> Progress:
+        size = self.recipe.train.batch_size
+        assert isinstance(size, int)
+        texts = size * self.course.accumulate * _texts_per_row(self.train)
+        speed, left = self.pace.after(step, texts)
+        best = self.stopping.best
+        return Progress(
+            step,
+            self.course.steps,
+            epoch,
+            loss,
+            speed,
+            left,
+            self.recipe.guard.metric,
+            best.value if best else None,
+            self.latest,
+        )
+
+
+def _texts_per_row(train: Prepared) -> int:
+    return 2 if train.shape == "classes" else len(train.text_columns)
+
+
+class _Pace:
+    """Texts per second and time left, from the steps since the last evaluation; evaluations are not counted."""
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self.seconds_per_step = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin counting anew, after something that is not a training step."""
+        self.last = time.perf_counter()
+
+    def after(self, step: int, texts: int) -> tuple[float, float]:
+        """Texts per second, smoothed, and seconds left in training steps."""
+        now = time.perf_counter()
+        took, self.last = now - self.last, now
+        old = self.seconds_per_step
+        self.seconds_per_step = took if old == 0.0 else 0.9 * old + 0.1 * took
+        return texts / max(self.seconds_per_step, 1e-9), self.seconds_per_step * (self.course.steps - step)

@@ -1,0 +1,96 @@
+"""How each loss of the recipe's table is built: the one place that names the host's loss classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer, losses
+from sentence_transformers.util import cos_sim
+from torch import Tensor, nn
+
+from embertune.recipe.losses import LossName
+
+Options = Mapping[str, Any]
+Builder = Callable[[SentenceTransformer, Options], nn.Module]
+
+
+def with_margin(margin: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Cosine similarity, (n, d) x (m, d) -> (n, m), less `margin` where row and column belong together (the diagonal).
+
+    The additive margin of Yang et al. 2019, arXiv:1902.08564, equation 3.
+    """
+
+    def similarity(left: Tensor, right: Tensor) -> Tensor:
+        scores: Tensor = cos_sim(left, right)
+        return scores - margin * torch.eye(*scores.shape, dtype=scores.dtype, device=scores.device)
+
+    return similarity
+
+
+def _ranking(model: SentenceTransformer, options: Options) -> nn.Module:
+    both = {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"}
+    similarity = with_margin(options["margin"]) if options["margin"] else cos_sim
+    loss: nn.Module = losses.MultipleNegativesRankingLoss(
+        model, scale=options["scale"], similarity_fct=similarity, **(both if options["symmetric"] else {})
+    )
+    return loss
+
+
+def _triplet(model: SentenceTransformer, options: Options) -> nn.Module:
+    distance = losses.TripletDistanceMetric[options["distance"].upper()]
+    loss: nn.Module = losses.TripletLoss(model, distance_metric=distance, triplet_margin=options["margin"])
+    return loss
+
+
+def _contrastive(kind: Callable[..., nn.Module]) -> Builder:
+    def build(model: SentenceTransformer, options: Options) -> nn.Module:
+        names = {"cosine": "COSINE_DISTANCE", "euclidean": "EUCLIDEAN", "manhattan": "MANHATTAN"}
+        distance = getattr(losses.SiameseDistanceMetric, names[options["distance"]])
+        return kind(model, distance_metric=distance, margin=options["margin"])
+
+    return build
+
+
+def _batch_triplet(kind: Callable[..., nn.Module]) -> Builder:
+    def build(model: SentenceTransformer, options: Options) -> nn.Module:
+        distances = losses.BatchHardTripletLossDistanceFunction
+        distance = {"cosine": distances.cosine_distance, "euclidean": distances.euclidean_distance}[options["distance"]]
+        return kind(model, distance_metric=distance, margin=options["margin"])
+
+    return build
+
+
+def _softmax(model: SentenceTransformer, _options: Options) -> nn.Module:
+    dimension = model.get_embedding_dimension()
+    loss: nn.Module = losses.SoftmaxLoss(model, embedding_dimension=dimension, num_labels=3)
+    return loss
+
+
+BUILDERS: dict[LossName, Builder] = {
+    "multiple_negatives_ranking": _ranking,
+    "triplet": _triplet,
+    "contrastive": _contrastive(losses.ContrastiveLoss),
+    "online_contrastive": _contrastive(losses.OnlineContrastiveLoss),
+    "cosine_similarity": lambda model, _: losses.CosineSimilarityLoss(model),
+    "cosent": lambda model, options: losses.CoSENTLoss(model, scale=options["scale"]),
+    "angle": lambda model, options: losses.AnglELoss(model, scale=options["scale"]),
+    "batch_hard_triplet": _batch_triplet(losses.BatchHardTripletLoss),
+    "batch_semi_hard_triplet": _batch_triplet(losses.BatchSemiHardTripletLoss),
+    "batch_all_triplet": _batch_triplet(losses.BatchAllTripletLoss),
+    "softmax": _softmax,
+}
+
+
+def build_loss(name: LossName, model: SentenceTransformer, options: Options, seed: int) -> nn.Module:
+    """The loss module; a head it brings along (softmax) starts from weights decided by `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BUILDERS[name](model, options)
+
+
+def head_parameters(loss: nn.Module, model: SentenceTransformer) -> dict[str, nn.Parameter]:
+    """Parameters that belong to the loss and not to the model: trained, clipped, and not saved with the model."""
+    of_model = {id(p) for p in model.parameters()}
+    return {name: p for name, p in loss.named_parameters() if id(p) not in of_model}

@@ -1,0 +1,121 @@
+"""The host's trainer with our batches, optimizer and rate, and one callback through which a run looks at itself.
+
+`HostTrainer` overrides a short list of documented methods and nothing else (a test holds it to that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import BatchSampler
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+
+from embertune.training.optimizer import Group, adamw
+
+
+@dataclass
+class PairCollator(SentenceTransformerDataCollator):  # type: ignore[misc]  # the host ships no complete types
+    """Turns rows that stand side by side (of one class) into anchor and positive, before they are tokenised."""
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        pairs = zip(features[::2], features[1::2], strict=True)
+        batch: dict[str, Any] = super().__call__([{"anchor": a["text"], "positive": p["text"]} for a, p in pairs])
+        return batch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the trainer is given to run: batches, groups of parameters, and the factor of the rate at every step."""
+
+    batches: BatchSampler
+    groups: Sequence[Group]
+    factor: Callable[[int], float]
+    collator: SentenceTransformerDataCollator
+
+
+class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host ships no complete types
+    """Runs one phase. `step_losses` holds the true losses of the current step, one per accumulated batch."""
+
+    optimizer: torch.optim.Optimizer | None
+    lr_scheduler: Any
+
+    def __init__(self, plan: Plan, **arguments: Any) -> None:
+        self.plan = plan
+        self.step_losses: list[torch.Tensor] = []
+        super().__init__(data_collator=plan.collator, **arguments)
+        self.remove_callback(PrinterCallback)
+        self.remove_callback(ProgressCallback)
+
+    def get_batch_sampler(self, *_: Any, **__: Any) -> BatchSampler:
+        """Our own stream of batches."""
+        return self.plan.batches
+
+    def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
+        """AdamW over our groups."""
+        if self.optimizer is None:
+            self.optimizer = adamw(self.plan.groups)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Our factor of the highest rate."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, self.plan.factor)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The host's loss, remembered as it is: the host's own log replaces NaN by an average."""
+        loss = super().compute_loss(*args, **kwargs)
+        self.step_losses.append((loss[0] if isinstance(loss, tuple) else loss).detach())
+        return loss
+
+
+class Adapter(TrainerCallback):  # type: ignore[misc]  # the host ships no complete types
+    """Joins the host's loop to ours: clips before a step, and asks `after_step` afterwards whether to stop."""
+
+    def __init__(self, clip: Callable[[], None], after_step: Callable[[int], bool]) -> None:
+        self.clip, self.after_step = clip, after_step
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """All gradients are there, the step is not done."""
+        self.clip()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """`state.global_step` steps are done."""
+        if self.after_step(state.global_step):
+            control.should_training_stop = True
+
+
+def arguments(*, folder: str, seed: int, batch_size: int, accumulate: int, extra: dict[str, Any]) -> Any:
+    """The host's training arguments: what embertune does itself is switched off there."""
+    made = SentenceTransformerTrainingArguments(
+        output_dir=folder,
+        num_train_epochs=1,
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=accumulate,
+        max_grad_norm=0.0,
+        eval_strategy="no",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        logging_nan_inf_filter=False,
+        seed=seed,
+        **{"dataloader_pin_memory": torch.cuda.is_available(), **extra},
+    )
+    made._n_gpu = min(made.n_gpu, 1)  # several visible GPUs would turn into DataParallel
+    return made
+
+
+def collator(model: SentenceTransformer, prompts: dict[str, str], pairs_of_classes: bool) -> Any:
+    """The host's collator with a prompt per column; for pairs of classes the prompts are those of `text`."""
+    kind = PairCollator if pairs_of_classes else SentenceTransformerDataCollator
+    if pairs_of_classes and "text" in prompts:
+        prompts = {"anchor": prompts["text"], "positive": prompts["text"]}
+    return kind(preprocess_fn=model.preprocess, prompts=prompts)
