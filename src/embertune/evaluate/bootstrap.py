@@ -1,0 +1,85 @@
+"""The change from base to tuned on the same items: its size, its interval, and how likely chance alone makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embertune.evaluate.evalset import FloatArray
+from embertune.evaluate.resampling import bootstrap, exchange
+from embertune.evaluate.score import Scores
+from embertune.evaluate.statistic import Statistic, mean_of
+
+_ROUNDING = 1e-6  # two differences this near, relative to the larger, count as equal (draws are summed in float32)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Tuned minus base, in the metric's unit. NaN where it cannot be worked out.
+
+    `low` and `high` are the percentile interval of the paired bootstrap at `level`, pointwise: nothing is taken off
+    for looking at several metrics. `p_value` is two-sided, from exchanging the two models within groups, and never 0.
+    `resamples` is how many of each were drawn (fewer for rank statistics on large sets).
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    resamples: int
+    level: float = 0.95
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval lies on one side of zero; false where it is undefined."""
+        return self.low > 0 or self.high < 0
+
+
+def paired(base: Scores, tuned: Scores, metric: str, seed: int, resamples: int = 10_000, level: float = 0.95) -> Change:
+    """The change of one metric (full name), by resampling groups. Raises ValueError where the sets differ."""
+    return paired_all(base, tuned, [metric], seed, resamples, level)[metric]
+
+
+def paired_all(
+    base: Scores, tuned: Scores, metrics: Sequence[str], seed: int, resamples: int = 10_000, level: float = 0.95
+) -> dict[str, Change]:
+    """The change of several metrics from the same draws, which costs little more than one of them."""
+    check_same_set(base, tuned)
+    pairs = [_pair(base, tuned, metric) for metric in metrics]
+    seen = bootstrap([one for pair in pairs for one in pair], base.groups, resamples, seed)
+    drawn = [after - before for before, after in zip(seen[::2], seen[1::2], strict=True)]
+    chance = exchange(pairs, base.groups, resamples, seed)
+    return {
+        metric: _change(tuned.values[metric] - base.values[metric], boot, flips, level)
+        for metric, boot, flips in zip(metrics, drawn, chance, strict=True)
+    }
+
+
+def check_same_set(base: Scores, tuned: Scores) -> None:
+    """Raises ValueError unless both were scored on the same items."""
+    if base.name != tuned.name or base.shape != tuned.shape or not np.array_equal(base.groups, tuned.groups):
+        raise ValueError(f"{base.name} ({len(base)} items) and {tuned.name} ({len(tuned)} items) are not the same set")
+
+
+def _pair(base: Scores, tuned: Scores, metric: str) -> tuple[Statistic, Statistic]:
+    """Base and tuned as statistics; two means become nothing and the mean of differences: exactly 0 for equal items."""
+    for scores in (base, tuned):
+        if metric not in scores.comparable:
+            raise ValueError(f"{metric} cannot be compared; {scores.name} has {', '.join(scores.comparable)}")
+    if metric in base.items:
+        items = tuned.items[metric] - base.items[metric]
+        return mean_of(np.zeros_like(items)), mean_of(items)
+    return base.statistic(metric), tuned.statistic(metric)
+
+
+def _change(difference: float, drawn: FloatArray, chance: FloatArray, level: float) -> Change:
+    drawn, chance = drawn[np.isfinite(drawn)], chance[np.isfinite(chance)]
+    if not np.isfinite(difference) or not len(drawn) or not len(chance):
+        nan = float("nan")
+        return Change(difference, nan, nan, nan, len(drawn), level)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    reached = np.abs(chance) >= abs(difference) * (1 - _ROUNDING) - np.finfo(np.float64).eps
+    p_value = (int(reached.sum()) + 1) / (len(chance) + 1)
+    return Change(difference, float(low), float(high), p_value, len(drawn), level)
