@@ -1,0 +1,95 @@
+"""Texts to embeddings and texts to token counts, without leaving a trace on the model or on the random state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sentence_transformers import SentenceTransformer
+from torch import nn
+
+from embertune.model.prompts import prompt_of
+
+Floats = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
+
+#: Texts and their role to float32 (n, d); rows in the order of the texts.
+Encode = Callable[[Sequence[str], str], Floats]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, every part of `model` is in evaluation mode; afterwards each is in the mode it was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def make_encode(model: SentenceTransformer, role_prompts: Mapping[str, str], batch_size: int = 64) -> Encode:
+    """A function that encodes with the weights `model` has at the time of the call, each distinct text once.
+
+    Works on the device the model is on. No text gives an array of shape (0, d).
+    """
+
+    def encode(texts: Sequence[str], role: str) -> Floats:
+        distinct = list(dict.fromkeys(texts))
+        if not distinct:
+            return np.zeros((0, _dimensions(model)), dtype=np.float32)
+        prompt = prompt_of(role_prompts, role)
+        with evaluating(model):
+            # An empty prompt is given as such: None would let the host apply the model's default.
+            vectors = model.encode(distinct, prompt=prompt, batch_size=batch_size, show_progress_bar=False)
+        found: Floats = np.asarray(vectors, dtype=np.float32)
+        if len(distinct) == len(texts):
+            return found
+        place = {text: index for index, text in enumerate(distinct)}
+        return found[[place[text] for text in texts]]
+
+    return encode
+
+
+def _dimensions(model: SentenceTransformer) -> int:
+    return int(model.truncate_dim or model.get_embedding_dimension() or 0)
+
+
+@dataclass(frozen=True)
+class TokenStats:
+    """Lengths of texts in tokens, special tokens counted; `truncated` is the share of texts longer than allowed."""
+
+    texts: int
+    mean: float
+    median: int
+    p95: int
+    longest: int
+    truncated: float
+
+
+def count_tokens(model: SentenceTransformer, texts: Sequence[str], prompt: str = "") -> Counts:
+    """How many tokens each text has, with its prompt and the special tokens and before anything is cut off; (n,)."""
+    if not texts:
+        return np.zeros(0, dtype=np.int64)
+    whole = [prompt + text for text in texts]
+    tokenizer = model.tokenizer
+    if hasattr(tokenizer, "encode_batch"):  # a bare `tokenizers.Tokenizer`, as static embeddings have
+        lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch(whole, add_special_tokens=False)]
+    else:
+        # verbose=False: no warning about texts longer than the model; here that is what we want to know.
+        encoded = tokenizer(whole, add_special_tokens=True, truncation=False, padding=False, verbose=False)
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+    return np.asarray(lengths, dtype=np.int64)
+
+
+def token_stats(counts: Counts, max_length: int | None) -> TokenStats:
+    """Sum up token counts (n,); `max_length` None means that nothing is cut."""
+    if not len(counts):
+        return TokenStats(0, 0.0, 0, 0, 0, 0.0)
+    middle, high = np.percentile(counts, [50, 95], method="higher")
+    cut = float(np.mean(counts > max_length)) if max_length is not None else 0.0
+    return TokenStats(len(counts), float(counts.mean()), int(middle), int(high), int(counts.max()), cut)

