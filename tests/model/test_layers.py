@@ -30,6 +30,8 @@ FAMILIES: dict[str, tuple[transformers.PreTrainedConfig, int]] = {
     "albert": (transformers.AlbertConfig(**SIZE, embedding_size=8), 1),
     "deberta-v2": (transformers.DebertaV2Config(**SIZE, relative_attention=True, norm_rel_ebd="layer_norm"), 3),
     "modernbert": (transformers.ModernBertConfig(**SIZE, **TOKENS), 3),
+    "nomic-bert": (transformers.NomicBertConfig(**SIZE), 3),
+    "eurobert": (transformers.EuroBertConfig(**DECODER, **TOKENS), 3),
     "qwen3": (transformers.Qwen3Config(**DECODER), 3),
     "gemma3": (transformers.Gemma3TextConfig(**DECODER), 3),
 }

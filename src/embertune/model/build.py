@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Dense, Pooling
+from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Router
 
 from embertune.errors import ModelError
 from embertune.model.find import WHERE, Located, locate, only_safetensors
@@ -120,6 +120,10 @@ def _load(folder: Path, name: str) -> tuple[SentenceTransformer, Said]:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             remedy = "check that the folder is complete and was made for this version of sentence-transformers"
             raise ModelError(WHERE, f"{name!r} cannot be loaded: {first}", remedy) from error
+    if any(isinstance(module, Router) for module in model.modules()):
+        raise ModelError(
+            WHERE, f"{name!r} has separate paths for queries and documents", "choose a model with one path"
+        )
     return model, said
 
 

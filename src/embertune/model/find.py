@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP library this version stands on
+from huggingface_hub.utils import httpx
 
 from embertune.errors import ModelError
 
@@ -70,6 +70,8 @@ def locate(name: str) -> Located:
     Asks the Hub once; where that fails, its cache and then the installed packages are looked at. Raises ModelError
     with all that was tried.
     """
+    if not name.strip():
+        raise ModelError(WHERE, "no model is named", "name a folder or a model of the Hub: org/name")
     path = Path(name).expanduser()
     if path.is_dir():
         return Located(path, str(path), _listing(path))
@@ -96,7 +98,7 @@ def _remedy(name: str) -> str:
 
 
 def _may_be_hub_id(name: str) -> bool:
-    return bool(name.strip()) and not name.startswith((".", "/", "~")) and name.count("/") <= 1 and "\\" not in name
+    return not name.startswith((".", "/", "~")) and name.count("/") <= 1 and "\\" not in name
 
 
 def _listing(folder: Path) -> tuple[str, ...]:

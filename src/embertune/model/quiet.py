@@ -44,7 +44,7 @@ def quiet() -> Iterator[Said]:
     loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers", "huggingface_hub")]
     before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
     bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()
     if bars[1]:
         disable_progress_bars()
     for logger in loggers:
@@ -59,6 +59,6 @@ def quiet() -> Iterator[Said]:
             logger.handlers, logger.propagate = handlers, propagate
             logger.setLevel(level)
         if bars[0]:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            transformers_logging.enable_progress_bar()
         if bars[1]:
             enable_progress_bars()
