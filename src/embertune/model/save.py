@@ -62,7 +62,12 @@ def _publish(partial: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except BaseException:
+        if old.exists():
+            old.rename(folder)
+        raise
     _flush(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
