@@ -24,7 +24,8 @@ TEXT_COLUMNS: dict[ShapeName, tuple[str, ...]] = {
 }
 
 #: The column that holds what is known about a row, where a shape has one: a float in [0, 1] for `score`, 0 or 1 for the
-#: label of `labelled`, an index into `Prepared.classes` for `classes`, 0/1/2 (entailment, neutral, contradiction) for `nli`.
+#: label of `labelled`, an index into `Prepared.classes` for `classes`, 0/1/2 (entailment, neutral, contradiction) for
+#: `nli`.
 TARGET_COLUMN: dict[ShapeName, str] = {"scored": "score", "labelled": "label", "nli": "label", "classes": "label"}
 
 

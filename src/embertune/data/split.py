@@ -1,0 +1,131 @@
+"""Train, dev and test: rows go to a side by the hash of their group; no group stands on two, new rows move none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from embertune.data.groups import group_column
+from embertune.data.hashing import Keys, keys_of, mix, unit
+from embertune.data.prepared import Corpus, Note, Prepared, Sides
+from embertune.data.store import batches
+from embertune.errors import DataError
+
+#: Groups that tell a share of 0.8 to ±3 points at 95 %: 0.8 · 0.2 · (1.96 / 0.03)².
+ENOUGH = 683
+LEAST, MOST = 0.05, 0.20
+
+Mask = npt.NDArray[np.bool_]
+
+
+def dev_share(groups: int, rows: int) -> tuple[float, str]:
+    """The share of groups to hold out for dev, and why: ±3 points at 95 % for a metric near 0.8, within 5 to 20 %."""
+    needed = ENOUGH / max(groups, 1)
+    share = min(max(needed, LEAST), MOST)
+    about = f"about {round(share * groups)} of {groups} groups ({rows} rows)"
+    if needed > MOST:
+        return share, f"20 % is the most that is held out: {about}; ±3 points would take {ENOUGH} groups"
+    if needed < LEAST:
+        return share, f"5 % is the least that is held out: {about}; ±3 points at 95 % take {ENOUGH} groups"
+    return round(share, 4), f"±3 points at 95 % for a metric near 0.8 take {ENOUGH} groups: {about}"
+
+
+def hold_out(prepared: Prepared, share: float, seed: int, salt: str = "split") -> tuple[Prepared, Prepared]:
+    """The rest and the held-out part: a group is held out if its hash of (seed, salt, group) is below `share`.
+
+    For classes, every class keeps a group in the rest. Raises DataError where a side would be empty.
+    """
+    sides = _sides(prepared, (share,), seed, salt)
+    return _part(prepared, sides == 0, "the rest"), _part(prepared, sides == 1, salt)
+
+
+def split(
+    train: Prepared,
+    dev: Prepared | float | None,
+    test: Prepared | Mapping[str, Prepared] | float | None,
+    seed: int,
+) -> Sides:
+    """The sides of a run. A number is a share of train's groups to hold out; None is no such side.
+
+    Shares take disjoint ranges of one hash: test from the bottom, dev from the top, so neither moves with the other. A
+    test held out takes train's name; a test set alone keeps its own. Raises DataError where a side would be empty.
+    """
+    shares = (test if isinstance(test, float) else 0.0, dev if isinstance(dev, float) else 0.0)
+    if sum(shares) >= 1.0:
+        raise DataError("data.dev", f"dev and test take {sum(shares):.0%} of the rows", "leave something to train on")
+    tests: dict[str, Prepared] = {}
+    if isinstance(test, Prepared):
+        tests = {test.name: test}
+    elif isinstance(test, Mapping):
+        tests = dict(test)
+    sides = _sides(train, shares, seed, "split") if any(shares) else np.zeros(len(train), dtype=np.int64)
+    if shares[0]:
+        tests = {train.name: _part(train, sides == 1, "test")}
+    held = _part(train, sides == 2, "dev") if shares[1] else dev
+    assert not isinstance(held, float)
+    return Sides(train=_part(train, sides == 0, "train"), dev=held, tests=tests, notes=_notes(train, sides))
+
+
+def _notes(train: Prepared, sides: Keys) -> tuple[Note, ...]:
+    names = ("train", "test", "dev")
+    counts = [(name, int((sides == number).sum())) for number, name in enumerate(names)]
+    if counts[0][1] == len(sides):
+        return ()
+    said = ", ".join(f"{count} {name}" for name, count in counts if count)
+    return (
+        Note("split", f"{train.name}: {said}, by the hash of the group ({train.group})", len(sides) - counts[0][1]),
+    )
+
+
+def _sides(prepared: Prepared, shares: tuple[float, ...], seed: int, salt: str) -> npt.NDArray[np.int64]:
+    """0 for the rest, 1 for the first share, from the bottom of the hash, 2 for the second, from its top."""
+    groups = group_column(prepared)
+    chance = unit(groups, seed, salt)
+    sides = np.where(chance < shares[0], 1, 0)
+    if len(shares) > 1:
+        sides = np.where((sides == 0) & (chance >= 1.0 - shares[1]), 2, sides)
+    if prepared.shape == "classes":
+        sides = _keep_classes(prepared, groups, sides, seed)
+    return sides.astype(np.int64)
+
+
+def _keep_classes(prepared: Prepared, groups: Keys, sides: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
+    """Bring one group, the first by hash, back to the rest for every class that would have none there."""
+    labels = np.concatenate([piece.to_numpy() for piece in batches(prepared.rows, "label")])
+    order = mix(groups, seed, "keep a class")
+    for missing in np.setdiff1d(labels, labels[sides == 0]):
+        own = np.flatnonzero(labels == missing)
+        back = groups[own[order[own].argmin()]]
+        sides = np.where(groups == back, 0, sides)
+    return sides
+
+
+def _part(prepared: Prepared, mask: Mask, side: str) -> Prepared:
+    if mask.all():
+        return prepared
+    if not mask.any():
+        remedy = "give more groups, another share, or a file of its own"
+        groups = len(np.unique(group_column(prepared)))
+        raise DataError(f"data.{side}", f"nothing would be in {side}: {prepared.source} has {groups} groups", remedy)
+    return replace(prepared, rows=prepared.rows.select(np.flatnonzero(mask)))
+
+
+def dev_corpus(prepared: Prepared, distractors: int = 1000, seed: int = 0) -> Prepared:
+    """A retrieval set with a smaller corpus: the documents its rows need, and that many others, by hash of their id.
+
+    For steering training only: scores are higher than over the whole corpus, and comparable only among themselves.
+    """
+    if prepared.corpus is None:
+        return prepared
+    needed = {text for piece in batches(prepared.rows, "doc_id") for text in piece.to_pylist()}
+    ids, texts = prepared.corpus.ids, prepared.corpus.texts
+    others = [place for place, name in enumerate(ids) if name not in needed]
+    order = mix(keys_of([ids[place] for place in others]), seed, "distractors").argsort(kind="stable")
+    extra = {others[place] for place in order[:distractors]}
+    kept = [place for place, name in enumerate(ids) if name in needed or place in extra]
+    corpus = Corpus(tuple(ids[place] for place in kept), tuple(texts[place] for place in kept))
+    note = Note("split", f"dev is searched in {len(kept)} of {len(ids)} documents", len(ids) - len(kept))
+    return replace(prepared, corpus=corpus, notes=(*prepared.notes, note))

@@ -1,0 +1,112 @@
+"""Where rows live: the host's memory-mapped tables and its cache folder, its progress bars and log kept quiet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from datasets import Dataset
+
+BATCH = 10_000
+
+#: Part of every cache key: raise it when what a cached table holds changes its meaning.
+VERSION = 1
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the host's progress bars and log lines off the screen, and put its settings back afterwards."""
+    bars = datasets.are_progress_bars_disabled()
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    datasets.disable_progress_bars()
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if not bars:
+            datasets.enable_progress_bars()
+
+
+def batches(rows: Dataset, column: str, size: int = BATCH) -> Iterator[pa.ChunkedArray]:
+    """A column in pieces, in order, as Arrow: memory stays that of one piece."""
+    for table in rows.select_columns([column]).with_format("arrow").iter(size):
+        yield table.column(0)
+
+
+def whole(rows: Dataset, column: str) -> pa.Array:
+    """A text column as one Arrow array in memory, for picking rows out of it in any order."""
+    parts = [piece.cast(pa.large_string()) for piece in batches(rows, column)]
+    return pa.concat_arrays([chunk for part in parts for chunk in part.chunks] or [pa.array([], pa.large_string())])
+
+
+def cache_key(*parts: object) -> str:
+    """A name for a table that is a function of `parts` alone, each of which has a stable `str`."""
+    return hashlib.sha256("\0".join(str(part) for part in (VERSION, *parts)).encode()).hexdigest()[:32]
+
+
+def mapped(pieces: Iterator[pa.Table], name: str) -> Dataset:
+    """The rows of `pieces` as a memory-mapped Dataset, written once to the host's cache under `name` (see `cache_key`).
+
+    The file appears complete or not at all. `pieces` must yield at least one table; all have one schema.
+    """
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "embertune"
+    path = folder / f"{name}.arrow"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, half = tempfile.mkstemp(dir=folder, suffix=".half")
+        os.close(handle)
+        try:
+            _write(pieces, Path(half))
+            Path(half).replace(path)
+        finally:
+            Path(half).unlink(missing_ok=True)
+    return Dataset.from_file(str(path))
+
+
+def _write(pieces: Iterator[pa.Table], path: Path) -> None:
+    first = next(pieces)
+    with path.open("wb") as sink, pa.ipc.new_stream(sink, first.schema) as writer:
+        writer.write_table(first)
+        for piece in pieces:
+            writer.write_table(piece)
+
+
+def picked(columns: Mapping[str, tuple[pa.Array, npt.NDArray[np.int64]]], name: str) -> Dataset:
+    """A memory-mapped Dataset whose column `c` holds `columns[c] = (values, places)`: the values at those places."""
+    total = len(next(iter(columns.values()))[1])
+
+    def pieces() -> Iterator[pa.Table]:
+        for start in range(0, max(total, 1), BATCH):
+            part = slice(start, start + BATCH)
+            yield pa.table({c: values.take(pa.array(places[part])) for c, (values, places) in columns.items()})
+
+    with quiet():
+        return mapped(pieces(), name)
+
+
+def fingerprint(rows: Dataset) -> str:
+    """sha256 over the content of the rows: the same for the same values in any file format, cache or machine."""
+    digest = hashlib.sha256()
+    for table in rows.with_format("arrow").iter(BATCH):
+        for row in table.to_pylist():
+            digest.update(json.dumps(row, sort_keys=True, default=_plain).encode())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
