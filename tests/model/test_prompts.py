@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sentence_transformers import SentenceTransformer
@@ -12,9 +13,10 @@ from embertune.model.build import build
 from embertune.model.prompts import ROLES, prompt_of
 
 
-def test_no_prompts_means_none_even_if_the_model_has_some(tiny_model_path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("nothing", [None, "none"])
+def test_no_prompts_means_none_even_if_the_model_has_some(tiny_model_path: Path, tmp_path: Path, nothing: Any) -> None:
     folder = with_prompts(tiny_model_path, tmp_path, {"query": "query: ", "x": "x: "}, "x")
-    built = build(str(folder), prompts=None)
+    built = build(str(folder), prompts=nothing)
     assert built.role_prompts == {}
     assert built.model.default_prompt_name is None
     assert not any(built.model.prompts.values())

@@ -20,8 +20,8 @@ ROLES = (*QUERIES, *DOCUMENTS, *SYMMETRIC)
 _QUERY_NAMES = ("query",)
 _DOCUMENT_NAMES = ("document", "passage", "corpus")
 
-#: `auto` is the model's own, None is no prompt, a mapping goes from role to text.
-Prompts = Literal["auto"] | Mapping[str, str] | None
+#: `auto` is the model's own, `none` (in Python also None) is no prompt, a mapping goes from role to text.
+Prompts = Literal["auto", "none"] | Mapping[str, str] | None
 
 _NUMBERED = re.compile(r"^negative_\d+$")
 
@@ -33,11 +33,9 @@ def prompt_of(role_prompts: Mapping[str, str], role: str) -> str:
 
 def role_prompts(model: SentenceTransformer, prompts: Prompts) -> dict[str, str]:
     """The prompt of every role that has one; nothing is changed in `model`. Raises ModelError for a role unknown."""
-    if prompts is None:
-        return {}
-    if prompts == "auto":
-        return _own(model)
-    return _given(prompts)
+    if isinstance(prompts, Mapping):
+        return _given(prompts)
+    return _own(model) if prompts == "auto" else {}
 
 
 def _own(model: SentenceTransformer) -> dict[str, str]:
