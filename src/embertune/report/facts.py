@@ -24,9 +24,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Facts:
-    """A finished run. `history` holds the records of history.jsonl, `timing` seconds per stage, `rows` three parsed rows.
+    """A finished run.
 
+    `history` holds the records of history.jsonl, `timing` seconds per stage, `rows` three parsed rows.
     `examples` false means that no text of the data may be shown: then `rows` is not drawn, nor are examples of notes.
+    `metric` is the dev metric that steered training, None without dev.
     """
 
     title: str
@@ -45,3 +47,4 @@ class Facts:
     environment: Mapping[str, str]
     model_path: Path
     examples: bool
+    metric: str | None = None
