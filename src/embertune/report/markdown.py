@@ -1,0 +1,153 @@
+"""report.md: the same report for terminals and pull requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from embertune.report import numbers
+from embertune.report.curves import Curves, curves
+from embertune.report.facts import Facts
+from embertune.report.loading import snippet
+from embertune.report.results import Group, Row, groups, level
+from embertune.report.shown import ROWS, begun, code, code_cell, fenced, prose, shortened
+
+#: Evaluations that the table of the dev metric shows; of more, some in between are left out.
+LOOKS = 10
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def to_markdown(facts: Facts) -> str:
+    """The whole report. With `facts.examples` false, no text of the data is in it."""
+    parts = [
+        *_verdict(facts),
+        *_results(facts),
+        *_training(facts),
+        *_data(facts),
+        *_time(facts),
+        "## Load the model",
+        fenced(snippet(facts, facts.model_path.as_posix()), "python"),
+        "## Recipe",
+        fenced(facts.recipe_yaml, "yaml"),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(found: Sequence[Group], further: bool = False) -> str:
+    """The metrics as a Markdown table; with `further`, those that the main table leaves out."""
+    rows = [(group.name, row) for group in found for row in (group.further if further else group.main)]
+    head = f"| test set | metric | baseline | tuned | change [{level(row for _, row in rows)} interval] | p |"
+    return "\n".join([head, "|---|---|--:|--:|--:|--:|", *(_line(name, row) for name, row in rows)])
+
+
+def _line(name: str, row: Row) -> str:
+    mark = ("**", " (primary)") if row.primary else ("", "")
+    cells = [
+        code_cell(name),
+        f"{mark[0]}{code_cell(row.label)}{mark[0]}{mark[1]}",
+        numbers.number(row.baseline),
+        f"{mark[0]}{numbers.number(row.tuned)}{mark[0]}",
+        f"{numbers.signed(row.change.difference)} {_interval(row)}" if row.change else "",
+        numbers.p_value(row.change.p_value) if row.change else "",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _interval(row: Row) -> str:
+    assert row.change is not None
+    return numbers.interval(row.change.low, row.change.high)
+
+
+def _verdict(facts: Facts) -> Iterator[str]:
+    yield f"# {prose(facts.title)}"
+    yield f"**{prose(begun(facts.proof.sentence))}.**"
+    stopped = f" Training stopped early: {prose(facts.stopped)}." if facts.stopped else ""
+    yield f"Saved: the **{facts.choice.chosen}** model. {prose(begun(facts.choice.reason))}.{stopped}"
+
+
+def _results(facts: Facts) -> Iterator[str]:
+    yield "## Results"
+    found = groups(facts)
+    if not found:
+        yield "No test set was there to measure on."
+        return
+    yield table(found)
+    counts = facts.proof.counts
+    if counts is not None:
+        won = "" if counts.wins is None else f": {counts.wins:,} won, {counts.losses:,} lost"
+        yield (
+            f"The primary metric rests on {counts.items:,} items in {counts.groups:,} groups, and the models differ on "
+            f"{counts.discordant:,} of them{won}. Intervals are paired bootstrap intervals of tuned minus baseline, "
+            "each for itself."
+        )
+    if any(group.further for group in found):
+        yield "### Further metrics"
+        yield table(found, further=True)
+
+
+def _training(facts: Facts) -> Iterator[str]:
+    found = curves(facts.history, facts.metric, facts.best_step)
+    if not found.loss and not found.dev:
+        return
+    yield "## Training"
+    if found.smooth:
+        first, last = found.smooth[0][1], found.smooth[-1][1]
+        trend = f"from {numbers.number(first)} to {numbers.number(last)} over {facts.steps:,} steps"
+        yield f"Training loss (running average) {trend}:\n`{sparkline([value for _, value in found.smooth], 40)}`"
+    if found.dev:
+        yield f"Dev {code(found.metric or '')}: `{sparkline([value for _, value in found.dev], 40)}`"
+        yield _looks(found)
+
+
+def _looks(found: Curves) -> str:
+    """The evaluations as a table: the first, the last, the best, and some in between."""
+    last = len(found.dev) - 1
+    spread = {last * i // max(1, LOOKS - 1) for i in range(LOOKS)}
+    shown = [point for i, point in enumerate(found.dev) if i in spread or point == found.best]
+    lines = [
+        f"| {step:,.0f} | {numbers.number(value)} | {'best' if (step, value) == found.best else ''} |"
+        for step, value in shown
+    ]
+    return "\n".join(["| step | value | |", "|--:|--:|---|", *lines])
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Up to `width` bars, lowest to highest value; of more values, some in between are left out."""
+    if len(values) > width:
+        values = [values[(len(values) - 1) * i // (width - 1)] for i in range(width)]
+    low, high = min(values), max(values)
+    span = high - low or 1.0
+    return "".join(_BARS[round((value - low) / span * (len(_BARS) - 1))] for value in values)
+
+
+def _data(facts: Facts) -> Iterator[str]:
+    yield "## Data"
+    sides = [f"| {side.role} | {code_cell(side.name)} | {side.shape} | {side.rows:,} |" for side in facts.sides]
+    yield "\n".join(["| side | name | shape | rows |", "|---|---|---|--:|", *sides])
+    yield "### What was found in the data"
+    yield "\n".join(_notes(facts)) or "Nothing was removed or changed."
+    if facts.examples and facts.rows:
+        yield "### How rows were read"
+        yield "\n".join(_rows(facts.rows[:ROWS]))
+
+
+def _rows(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    for i, row in enumerate(rows, start=1):
+        yield f"- row {i}"
+        yield from (f"  - {prose(role)}: {code(shortened(text))}" for role, text in row.items())
+
+
+def _notes(facts: Facts) -> Iterator[str]:
+    for note in facts.notes:
+        count = f" **{note.count:,}**" if note.count else ""
+        yield f"- {prose(note.stage)}: {prose(note.text)}{count}"
+        if facts.examples:
+            yield from (f"  - {code(shortened(example))}" for example in note.examples)
+
+
+def _time(facts: Facts) -> Iterator[str]:
+    yield "## Time and environment"
+    took = [f"| {prose(stage)} | {numbers.duration(seconds)} |" for stage, seconds in facts.timing.items()]
+    took.append(f"| all | {numbers.duration(sum(facts.timing.values()))} |")
+    yield "\n".join(["| stage | time |", "|---|--:|", *took])
+    known = {"base model": facts.base_model, **facts.environment}
+    yield "\n".join(f"- {prose(name)}: {code(value)}" for name, value in known.items())
