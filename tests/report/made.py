@@ -1,0 +1,130 @@
+"""Facts made by hand: a calm run that people could look at, and a hostile one that tries to break every report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from embertune.choose import Choice
+from embertune.data.prepared import Note
+from embertune.evaluate.bootstrap import Change
+from embertune.evaluate.proof import Counts, Proof
+from embertune.report.facts import Facts, Side
+
+#: What may come in a text of the data. Each holds a word of its own by which it is found in an output.
+HOSTILE = {
+    "script": "</script><script>alert('wolverine')</script>",
+    "markup": "<img src=https://evil.example/x.png onerror=alert(1)> & \"walrus\" 'quoted'",
+    "pipes": "a | b || `capybara` ``` ~~~ | [link](https://evil.example)\n# heading\n| - | - |",
+    "template": "{{ 7 * 7 }} {% raw %} narwhal {{ facts }}",
+    "rtl": "\u202eokapi\u202c \u2067مرحبا بالعالم\u2069 \u200fשלום",
+    "controls": "nul \x00 bell \x07 escape \x1b[31m pangolin \ud800 \u2028 end",
+    "long": "axolotl " * 1250,
+}
+WORDS = ("wolverine", "walrus", "capybara", "narwhal", "okapi", "pangolin", "axolotl")
+
+
+def facts(**changes: Any) -> Facts:
+    """A run on triplets and a retrieval set, better, in 300 steps."""
+    made = Facts(
+        title="help-centre",
+        base_model="sentence-transformers/all-MiniLM-L6-v2",
+        recipe_yaml="model:\n  name: sentence-transformers/all-MiniLM-L6-v2 # as given\nseed: 0\n",
+        proof=proof(),
+        choice=Choice("tuned", "best cosine_accuracy@1 on dev, at step 210 of 300"),
+        steps=300,
+        best_step=210,
+        stopped="no improvement on dev for 3 evaluations; best at step 210",
+        sides=sides(),
+        rows=[
+            {"anchor": f"How do I reset code {n}?", "positive": f"Open the panel and hold key {n}."} for n in range(3)
+        ],
+        notes=notes(),
+        history=history(300, 30),
+        timing={"load": 3.2, "baseline": 14.0, "train": 200.4, "measure": 13.8},
+        environment={"python": "3.11.9", "torch": "2.13.0", "device": "CPU, 2 threads"},
+        model_path=Path("runs/help/model"),
+        examples=True,
+        metric="cosine_accuracy@1",
+    )
+    return replace(made, **changes)
+
+
+def sides() -> list[Side]:
+    """One train and dev side, and two test sets."""
+    return [
+        Side("train", "help", "pairs", 1840),
+        Side("dev", "help-dev", "pairs", 260),
+        Side("test", "help-test", "pairs", 168),
+        Side("test", "nli-test", "triplets", 1200),
+    ]
+
+
+def notes() -> list[Note]:
+    """Notes of three kinds: removed rows with examples, a count without examples, a remark."""
+    return [
+        Note(
+            "audit", "rows of train that share an anchor with test were left out", 12, ("How do I reset it?", "Where?")
+        ),
+        Note("shapes", "rows without a gold label were left out", 3104),
+        Note("split", "dev and test are held out by answer"),
+    ]
+
+
+def proof(**changes: Any) -> Proof:
+    """Retrieval metrics under two similarities for one set, accuracies with one loss and one doubt for the other."""
+    baseline: dict[str, float] = {}
+    tuned: dict[str, float] = {}
+    change: dict[str, Change] = {}
+    for name, (before, difference, half) in _metrics().items():
+        baseline[name], tuned[name] = before, before + difference
+        p_value = 0.0001 if abs(difference) > half else 0.21
+        change[name] = Change(difference, difference - half, difference + half, p_value, 10_000)
+    baseline["help-test_cosine_f1_threshold"] = tuned["help-test_cosine_f1_threshold"] = 0.5321
+    made = Proof(
+        baseline=baseline,
+        tuned=tuned,
+        change=change,
+        primary="help-test_cosine_accuracy@1",
+        verdict="better",
+        sentence="better: of 168 test queries 23 more now find their match first (between 14 and 32)",
+        counts=Counts(168, 120, 31, 27, 4, 137),
+    )
+    return replace(made, **changes)
+
+
+def _metrics() -> Mapping[str, tuple[float, float, float]]:
+    """Name to baseline, difference, and half the interval."""
+    found = {}
+    for similarity, less in (("cosine", 0.0), ("euclidean", 0.01)):
+        for i, metric in enumerate(("accuracy@1", "accuracy@5", "recall@10", "ndcg@10", "mrr@10")):
+            found[f"help-test_{similarity}_{metric}"] = (0.55 + 0.06 * i - less, 0.1369 - 0.02 * i, 0.053)
+    found["nli-test_cosine_accuracy"] = (0.9409, 0.0086, 0.0071)
+    found["nli-test_dot_accuracy"] = (0.9409, -0.0321, 0.012)
+    found["nli-test_manhattan_accuracy"] = (0.9392, 0.0031, 0.0075)
+    return found
+
+
+def history(steps: int, every: int) -> list[dict[str, Any]]:
+    """A falling loss with noise and one spike, and a dev metric that rises and then falls a little."""
+    records: list[dict[str, Any]] = []
+    for step in range(steps + 1):
+        if step:
+            noise = 0.25 * math.sin(step * 12.9898) * math.sin(step * 78.233)
+            loss = 0.35 + 2.1 * math.exp(-step / (0.2 * steps)) + noise + (1.1 if step == steps // 2 else 0.0)
+            records.append({"step": step, "epoch": step / steps, "loss": loss, "rates": {"model": 2e-5}})
+        if step % every == 0:
+            share = step / steps
+            value = 0.55 + 0.16 * (1 - math.exp(-4 * share)) - 0.09 * max(0.0, share - 0.7)
+            records.append({"step": step, "dev": {"cosine_accuracy@1": value, "cosine_mrr@10": value + 0.08}})
+    return records
+
+
+def hostile(examples: bool) -> Facts:
+    """Every text of the data is one of HOSTILE."""
+    texts = tuple(HOSTILE.values())
+    found = [{"anchor": texts[i], "positive": texts[i + 1], "negative": texts[i + 2]} for i in range(0, 5, 2)]
+    return facts(rows=found, notes=[Note("audit", "rows left out", len(texts), texts)], examples=examples)

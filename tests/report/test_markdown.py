@@ -1,0 +1,83 @@
+"""report.md renders as meant, whatever the data says."""
+
+from __future__ import annotations
+
+import pytest
+from markdown_it import MarkdownIt
+
+from embertune.report import to_markdown
+from embertune.report.markdown import sparkline
+from tests.report import made
+
+MARKDOWN = MarkdownIt("commonmark").enable("table")
+
+
+def test_the_headline_is_the_verdict() -> None:
+    lines = [line for line in to_markdown(made.facts()).splitlines() if line]
+    assert lines[0] == "# help-centre"
+    assert lines[1] == "**Better: of 168 test queries 23 more now find their match first (between 14 and 32).**"
+
+
+def test_every_metric_appears_once_with_its_change() -> None:
+    written = to_markdown(made.facts())
+    for metric in made.proof().baseline:
+        name, label = metric.split("_", 1)
+        assert (
+            written.count(f"| `{name}` | `{label}` |") + written.count(f"| `{name}` | **`{label}`** (primary) |") == 1
+        )
+    assert "+0.1369 [+0.0839, +0.1899] | <0.001 |" in written
+
+
+def test_the_primary_metric_is_the_first_row_and_marked() -> None:
+    rows = [line for line in to_markdown(made.facts()).splitlines() if line.startswith("| `")]
+    assert rows[0].startswith("| `help-test` | **`cosine_accuracy@1`** (primary) | 0.5500 | **0.6869** |")
+
+
+@pytest.mark.parametrize("examples", [True, False])
+def test_hostile_texts_make_no_markup(examples: bool) -> None:
+    written = to_markdown(made.hostile(examples))
+    tokens = MARKDOWN.parse(written)
+    inline = [child for token in tokens for child in token.children or []]
+    assert not {token.type for token in tokens} & {"html_block", "blockquote_open", "hr"}
+    assert not {child.type for child in inline} & {"html_inline", "link_open", "image"}
+    headings = [tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "heading_open"]
+    assert "heading" not in headings
+    assert headings[:2] == ["help-centre", "Results"]
+    assert headings[-2:] == ["Load the model", "Recipe"]
+
+
+def test_a_recipe_with_a_fence_stays_in_its_block() -> None:
+    tokens = MARKDOWN.parse(to_markdown(made.facts(recipe_yaml="a: 1\n```\n# out\n````\n")))
+    assert tokens[-1].type == "fence"
+    assert "# out" in tokens[-1].content
+
+
+def test_texts_are_there_only_where_they_may_be() -> None:
+    shown, hidden = to_markdown(made.hostile(True)), to_markdown(made.hostile(False))
+    assert all(word in shown for word in made.WORDS)
+    assert not any(word in hidden for word in made.WORDS)
+
+
+def test_what_was_removed_is_counted() -> None:
+    assert "- shapes: rows without a gold label were left out **3,104**" in to_markdown(made.facts())
+
+
+def test_the_best_evaluation_is_marked_however_many_there_are() -> None:
+    history = made.history(1000, 10)
+    written = to_markdown(made.facts(history=history, steps=1000, best_step=730))
+    rows = [line for line in written.splitlines() if line.endswith("| best |")]
+    assert len(rows) == 1
+    assert rows[0].startswith("| 730 |")
+
+
+def test_a_sparkline_goes_from_lowest_to_highest() -> None:
+    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7], 40) == "▁▂▃▄▅▆▇█"
+    assert sparkline([2.0, 2.0], 40) == "▁▁"
+    assert len(sparkline([float(i) for i in range(1000)], 40)) == 40
+
+
+def test_a_run_without_test_and_dev_has_a_report() -> None:
+    proof = made.proof(verdict="unmeasured", sentence="unmeasured: x", baseline={}, tuned={}, change={}, counts=None)
+    written = to_markdown(made.facts(proof=proof, history=[], metric=None, notes=[]))
+    assert "No test set was there" in written
+    assert "Nothing was removed or changed." in written
