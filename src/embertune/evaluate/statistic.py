@@ -34,11 +34,20 @@ class Linear:
     comparable: Callable[[FloatArray], FloatArray] = _same
 
 
+#: How often each item counts, (b, n); None for once each.
+Weights = FloatArray | None
+
+
 @dataclass(frozen=True)
 class Ranked:
-    """A function of an order. `evaluate`: (truth (n,), values (r, n) with r 1 or b, weights (b, n)) -> (b,)."""
+    """A function of an order. `prepare` works out once per weighting what all models share, `evaluate` the rest.
 
-    evaluate: Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
+    `prepare`: (truth (n,), weights) -> what broadcasts with (b, n). `evaluate`: (that, values (r, n) with r 1 or b,
+    weights) -> (b,). `comparable` as for Linear.
+    """
+
+    prepare: Callable[[FloatArray, Weights], FloatArray]
+    evaluate: Callable[[FloatArray, FloatArray, Weights], FloatArray]
     comparable: Callable[[FloatArray], FloatArray]
 
 
@@ -82,7 +91,7 @@ def _plain(kind: KindName, truth: FloatArray, values: FloatArray) -> FloatArray:
     row = KINDS[kind]
     if isinstance(row, Linear):
         return row.finish(row.terms(truth, values).sum(axis=0, keepdims=True))
-    return row.evaluate(truth, values[None, :], np.ones((1, len(truth))))
+    return row.evaluate(row.prepare(truth, None), values[None, :], None)
 
 
 def _ratio(above: FloatArray, below: FloatArray, empty: float) -> FloatArray:
@@ -145,50 +154,83 @@ def _mcc(sums: FloatArray) -> FloatArray:
     return _ratio(hit * count - true * said, np.sqrt(true * (count - true) * said * (count - said)), 0.0)
 
 
-def _runs(values: FloatArray) -> tuple[IntArray, IntArray, IntArray]:
-    """The order of ascending `values` (r, n), and where the run of equal values around each place begins and ends."""
-    order = np.argsort(values, axis=1, kind="stable")
-    sorted_values = np.take_along_axis(values, order, axis=1)
-    new = np.ones(values.shape, dtype=bool)
-    new[:, 1:] = sorted_values[:, 1:] != sorted_values[:, :-1]
-    places = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    begin = np.maximum.accumulate(np.where(new, places, 0), axis=1)
-    last = np.ones(values.shape, dtype=bool)
-    last[:, :-1] = new[:, 1:]
-    end = np.minimum.accumulate(np.where(last, places, values.shape[1] - 1)[:, ::-1], axis=1)[:, ::-1]
-    return order, begin, end
+class _Order:
+    """The ascending order of `values` (r, n), and the runs of equal values in it."""
+
+    def __init__(self, values: FloatArray) -> None:
+        self.order: IntArray = np.argsort(values, axis=1)
+        ordered = np.take_along_axis(values, self.order, axis=1)
+        new = np.ones(values.shape, dtype=bool)
+        new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        self.tied = not new.all()
+        self.places = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+        self.begin = self.end = self.places
+        if self.tied:
+            last = np.ones(values.shape, dtype=bool)
+            last[:, :-1] = new[:, 1:]
+            final = values.shape[1] - 1
+            self.begin = np.maximum.accumulate(np.where(new, self.places, 0), axis=1)
+            self.end = np.minimum.accumulate(np.where(last, self.places, final)[:, ::-1], axis=1)[:, ::-1]
+
+    def sorted(self, values: FloatArray) -> FloatArray:
+        """Values of items, (1 or b, n), in this order."""
+        return _pick(values, self.order)
+
+    def reached(self, ordered: FloatArray) -> FloatArray:
+        """Of what is in this order, the sum up to the end of each place's run: (b, n)."""
+        sums = np.cumsum(ordered, axis=1)
+        return _pick(sums, self.end) if self.tied else sums
+
+    def ranks(self, ordered: Weights) -> FloatArray:
+        """Average ranks, less a half, of the places of this order, where what stands there counts `ordered` times."""
+        if ordered is None:
+            return np.asarray((self.begin + self.end + 1) / 2)
+        upto = np.cumsum(ordered, axis=1)
+        if not self.tied:
+            return upto - ordered / 2
+        before = upto - ordered
+        return (_pick(before, self.begin) + _pick(upto, self.end)) / 2
 
 
 def _pick(values: FloatArray, places: IntArray) -> FloatArray:
-    """As `take_along_axis`, and the same places from every row where `places` is (1, n), which is faster."""
-    return values[:, places[0]] if len(places) == 1 else np.take_along_axis(values, places, axis=1)
+    """As `take_along_axis`, and faster where one of the two is a single row for all."""
+    if len(places) == 1:
+        return values[:, places[0]]
+    return values[0][places] if len(values) == 1 else np.take_along_axis(values, places, axis=1)
 
 
-def _ranks(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Average ranks less a constant, item i standing `weights[:, i]` times: (r, n) and (b, n) -> (b, n)."""
-    order, begin, end = _runs(values)
-    upto = np.cumsum(_pick(weights, order), axis=1)
-    before = np.concatenate([np.zeros((len(upto), 1), dtype=upto.dtype), upto[:, :-1]], axis=1)
-    sorted_ranks = (_pick(before, begin) + _pick(upto, end)) / 2
-    return _pick(sorted_ranks, np.argsort(order, axis=1, kind="stable"))
+def _truth_ranks(truth: FloatArray, weights: Weights) -> FloatArray:
+    """Average ranks of the gold scores less their mean: (1 or b, n)."""
+    order = _Order(truth[None, :])
+    ranks = order.ranks(None if weights is None else order.sorted(weights))
+    back = np.argsort(order.order[0])
+    return ranks[:, back] - _middle(weights, len(truth))
 
 
-def _spearman(truth: FloatArray, values: FloatArray, weights: FloatArray) -> FloatArray:
-    x, y = _ranks(truth[None, :], weights), _ranks(values, weights)
-    total = weights.sum(axis=1, keepdims=True)
-    x = x - (weights * x).sum(axis=1, keepdims=True) / total
-    y = y - (weights * y).sum(axis=1, keepdims=True) / total
-    below = (weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1)
-    return _ratio((weights * x * y).sum(axis=1), np.sqrt(below), np.nan)
+def _middle(weights: Weights, items: int) -> FloatArray:
+    """The mean of all ranks, less a half: (b, 1)."""
+    return np.full((1, 1), items / 2) if weights is None else weights.sum(axis=1, keepdims=True) / 2
 
 
-def _average_precision(truth: FloatArray, values: FloatArray, weights: FloatArray) -> FloatArray:
+def _spearman(truth_ranks: FloatArray, values: FloatArray, weights: Weights) -> FloatArray:
+    order = _Order(values)
+    ordered = None if weights is None else order.sorted(weights)
+    x, y = order.sorted(truth_ranks), order.ranks(ordered) - _middle(weights, values.shape[1])
+    often_x, often_y = (x, y) if ordered is None else (ordered * x, ordered * y)
+    below = np.einsum("bn,bn->b", often_x, x) * np.einsum("bn,bn->b", often_y, y)
+    return _ratio(np.einsum("bn,bn->b", often_x, y), np.sqrt(below), np.nan)
+
+
+def _truth_itself(truth: FloatArray, _weights: Weights) -> FloatArray:
+    return truth[None, :]
+
+
+def _average_precision(truth: FloatArray, values: FloatArray, weights: Weights) -> FloatArray:
     """As scikit-learn's: precision at each distinct value, weighted by the recall it adds. NaN without a positive."""
-    order, _begin, end = _runs(-values)
-    ordered = _pick(weights, order)
-    positive = ordered * truth[order]
-    reached, correct = _pick(np.cumsum(ordered, axis=1), end), _pick(np.cumsum(positive, axis=1), end)
-    precision = _ratio(correct, reached, 0.0)
+    order = _Order(-values)
+    ordered = np.ones((1, truth.shape[1])) if weights is None else order.sorted(weights)
+    positive = ordered * order.sorted(truth)
+    precision = _ratio(order.reached(positive), np.broadcast_to(order.reached(ordered), positive.shape), 0.0)
     return _ratio((positive * precision).sum(axis=1), positive.sum(axis=1), np.nan)
 
 
@@ -199,8 +241,8 @@ def _as_ranks(values: FloatArray) -> FloatArray:
 KINDS: Mapping[KindName, Linear | Ranked] = {
     "mean": Linear(_mean_terms, _mean),
     "pearson": Linear(_pearson_terms, _pearson, comparable=_standard),
-    "spearman": Ranked(_spearman, comparable=_as_ranks),
-    "average_precision": Ranked(_average_precision, comparable=_as_ranks),
+    "spearman": Ranked(_truth_ranks, _spearman, comparable=_as_ranks),
+    "average_precision": Ranked(_truth_itself, _average_precision, comparable=_as_ranks),
     "precision": Linear(_confusion_terms, _precision),
     "recall": Linear(_confusion_terms, _recall),
     "f1": Linear(_confusion_terms, _f1),

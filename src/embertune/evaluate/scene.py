@@ -1,0 +1,77 @@
+"""Everything a run measures: the dev set that steers, the test sets that prove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embertune.data.prepared import Prepared, Sides
+from embertune.evaluate.evalset import EvalSet, build_evalset
+from embertune.evaluate.score import Encode, Scores, headline, score
+from embertune.evaluate.similarity import SimilarityName
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The evaluation sets of a run and the similarities they are measured under, the headline's first."""
+
+    dev: EvalSet | None
+    tests: tuple[EvalSet, ...]
+    similarities: tuple[SimilarityName, ...]
+
+    @property
+    def dev_headline(self) -> str:
+        """The metric that dev is judged by, without the set's name; '' without dev."""
+        return _headline(self.dev, self.similarities[0]).removeprefix(f"{self.dev.name}_") if self.dev else ""
+
+    @property
+    def test_headline(self) -> str:
+        """The full name of the first test set's headline metric; '' without tests."""
+        return _headline(self.tests[0], self.similarities[0]) if self.tests else ""
+
+
+def _headline(evalset: EvalSet, similarity: SimilarityName) -> str:
+    return headline(evalset.name, evalset.shape, similarity)
+
+
+def arrange(sides: Sides, similarities: Sequence[SimilarityName]) -> Scene:
+    """Name and arrange the sets: `{name}-dev`, `{name}-test`. For classes, neighbours are looked for in train."""
+
+    def built(prepared: Prepared, name: str) -> EvalSet:
+        return build_evalset(prepared, name, sides.train if _same_classes(prepared, sides.train) else None)
+
+    dev = built(sides.dev, f"{sides.dev.name}-dev") if sides.dev else None
+    tests = tuple(built(prepared, f"{name}-test") for name, prepared in sides.tests.items())
+    return Scene(dev, tests, tuple(similarities))
+
+
+def _same_classes(prepared: Prepared, train: Prepared) -> bool:
+    return prepared.shape == "classes" and train.shape == "classes"
+
+
+def metric_names(evalset: EvalSet, similarities: Sequence[SimilarityName]) -> tuple[str, ...]:
+    """The full names of what will be measured, found by measuring stand-in vectors: no second list to keep right."""
+
+    def stand_in(texts: Sequence[str], _role: str) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        return np.random.default_rng(0).standard_normal((len(texts), 2)).astype(np.float32)
+
+    return score(stand_in, evalset, similarities).comparable
+
+
+def measure(encode: Encode, scene: Scene, thresholds: Mapping[str, float] | None = None) -> tuple[Scores, ...]:
+    """The test sets under all similarities; `thresholds` were fitted on dev, where dev could fit them."""
+    return tuple(score(encode, evalset, scene.similarities, thresholds) for evalset in scene.tests)
+
+
+def measure_dev(encode: Encode, scene: Scene, metric: str) -> Scores:
+    """The dev set, under the similarity that `metric` is about (all of them for a maximum)."""
+    assert scene.dev is not None
+    named = tuple(s for s in scene.similarities if s in metric)
+    return score(encode, scene.dev, named or scene.similarities)
+
+
+def short(name: str, scores: Scores) -> dict[str, float]:
+    """The values of a set without its name: `cosine_accuracy` for `nli-dev_cosine_accuracy`."""
+    return {metric.removeprefix(f"{name}_"): value for metric, value in scores.values.items()}
