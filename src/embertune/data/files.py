@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,10 @@ def read_file(path: Path, columns: Features | None = None) -> Dataset:
         )
     if path.stat().st_size == 0 or (form in _TEXT and not scan.opening(path)):
         raise DataError(str(path), "the file is empty", "check how it was made")
-    if form == "json":
-        return _some(path, _read_json(path))
-    if form in scan.DELIMITERS:
-        return _some(path, _read_delimited(path, form, columns))
-    return _some(path, _read_binary(path, form))
+    if form not in _TEXT:
+        return _some(path, _read_binary(path, form))
+    scan.check_utf8(path)
+    return _some(path, _read_json(path) if form == "json" else _read_delimited(path, form, columns))
 
 
 def _some(path: Path, rows: Dataset | None) -> Dataset:
@@ -48,22 +48,33 @@ def _some(path: Path, rows: Dataset | None) -> Dataset:
     return rows
 
 
-def _load(kind: str, path: Path, **options: Any) -> Dataset:
+def _load(kind: str, path: Path, **options: Any) -> Dataset | str:
+    """The rows by the host's loader, or in one line why it failed; files it left open are closed here, silently."""
     with quiet():
-        return load_dataset(kind, data_files={"train": str(path.resolve())}, split="train", **options)
+        try:
+            return load_dataset(kind, data_files={"train": str(path.resolve())}, split="train", **options)
+        except Exception as error:
+            reason = _reason(error)
+        gc.collect()
+    return reason
+
+
+def _reason(error: Exception) -> str:
+    return (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _read_json(path: Path) -> Dataset | None:
     if _is_document(path):
         return _read_document(path)
-    try:
-        rows = _load("json", path)
-    except Exception:
+    rows = _load("json", path)
+    if isinstance(rows, str) or any(_is_doubtful(feature) for feature in rows.features.values()):
         return _reread(path, "json")
-    doubtful = any(
-        repr(f).startswith(("Json", "Value('timestamp")) or f == Value("null") for f in rows.features.values()
-    )
-    return _reread(path, "json") if doubtful else rows
+    return rows
+
+
+def _is_doubtful(feature: Any) -> bool:
+    """Whether the host's loader made a type of its own: mixed values, nothing, or a date out of what is text."""
+    return type(feature).__name__ == "Json" or str(getattr(feature, "dtype", "")).startswith(("null", "timestamp"))
 
 
 def _is_document(path: Path) -> bool:
@@ -117,8 +128,8 @@ def _reread(path: Path, form: str) -> Dataset:
         with quiet():
             return Dataset.from_generator(_rows, features=features, gen_kwargs=given)
     except Exception as error:
-        reason = str(error.__cause__ or error).splitlines()[0][:200]
-        raise DataError(str(path), f"its rows do not fit one table: {reason}", "give every column one type") from None
+        found = f"its rows do not fit one table: {_reason(error)}"
+        raise DataError(str(path), found, "give every column one type throughout") from None
 
 
 def _rows(path: str, form: str, kinds: Mapping[str, str], stamp: tuple[int, int]) -> Iterator[scan.Row]:
@@ -136,19 +147,17 @@ def _same(value: Any) -> Any:
 def _read_delimited(path: Path, form: str, columns: Features | None) -> Dataset | None:
     names = scan.header(path, form)
     options = {**_OPTIONS[form], **({"features": columns} if columns is not None else {})}
-    try:
-        rows = _load("csv", path, **options)
-    except Exception:
-        return _reread(path, form) if next(scan.records(path, form), None) else None
-    return rows if list(rows.column_names) == names else _reread(path, form)
+    rows = _load("csv", path, **options)
+    if isinstance(rows, Dataset) and list(rows.column_names) == names:
+        return rows
+    return _reread(path, form) if next(scan.records(path, form), None) else None
 
 
 def _read_binary(path: Path, form: str) -> Dataset:
-    try:
-        return _load(form, path)
-    except Exception as error:
-        reason = str(error.__cause__ or error).splitlines()[0][:200]
-        raise DataError(str(path), f"this cannot be read as {form}: {reason}", "copy or make the file again") from None
+    rows = _load(form, path)
+    if isinstance(rows, str):
+        raise DataError(str(path), f"this cannot be read as {form}: {rows}", "copy or make the file again")
+    return rows
 
 
 def read_files(paths: Sequence[Path]) -> Dataset:
@@ -168,10 +177,8 @@ def _joined(paths: Sequence[Path], parts: Sequence[Dataset]) -> Dataset:
             features = _common([part.features for part in parts])
             return concatenate_datasets([part.select_columns(list(features)).cast(features) for part in parts])
     except (ValueError, TypeError, pa.ArrowInvalid) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise DataError(
-            str(paths[0].parent), f"columns of its files differ in type ({reason})", "make them the same"
-        ) from None
+        found = f"columns of its files differ in type ({_reason(error)})"
+        raise DataError(str(paths[0].parent), found, "make them the same") from None
 
 
 def _common(all_features: Sequence[Features]) -> Features:
@@ -194,8 +201,7 @@ def read_saved(folder: Path) -> dict[str, Dataset]:
     try:
         loaded = load_from_disk(str(folder))
     except Exception as error:
-        reason = str(error).splitlines()[0][:200]
-        raise DataError(str(folder), f"this saved dataset cannot be loaded: {reason}", "save it again") from None
+        raise DataError(str(folder), f"this cannot be loaded: {_reason(error)}", "save the data set again") from None
     if isinstance(loaded, DatasetDict):
         return {canonical_split(str(name)): rows for name, rows in loaded.items()}
     return {"train": loaded}

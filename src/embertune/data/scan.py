@@ -6,6 +6,7 @@ the types on the first stretch of a file and stumbles over a column that is null
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import json
@@ -55,6 +56,19 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                 found = f"byte 0x{raw[error.start]:02x} at column {error.start + 1} is not UTF-8"
                 remedy = f"convert the file, for example: iconv -f latin1 -t utf-8 {path.name}"
                 raise DataError(f"{path}, line {number}", found, remedy) from None
+
+
+def check_utf8(path: Path) -> None:
+    """Raise DataError for a byte that is not UTF-8 or a broken gzip: the fast JSON reader passes over such bytes."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with sound(path), open_bytes(path) as file:
+            while block := file.read(1 << 20):
+                decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        for _ in lines(path):  # names the line
+            pass
 
 
 def opening(path: Path) -> str:

@@ -62,8 +62,8 @@ class Source:
 def read(spec: Any, *, name: str | None = None) -> Source:
     """Read data that a user named or handed over.
 
-    `spec` is `[path-or-id][:config][@split][[:n]]`, a list of files (joined into one split), or, in Python, a Dataset, a
-    DatasetDict, a pandas DataFrame or a list of dicts. Raises DataError for all that cannot be read.
+    `spec` is `[path-or-id][:config][@split][[:n]]`, a list of files (joined into one split), or, in Python, a Dataset,
+    a DatasetDict, a DataFrame of pandas or a list of dicts. Raises DataError for all that cannot be read.
     """
     if isinstance(spec, str | Path):
         source = _read_text(str(spec))

@@ -1,0 +1,221 @@
+"""From the recipe's data section to the sides of a run, with every decision taken on the way and its reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from embertune.data.groups import group_column
+from embertune.data.nli import NliSettings
+from embertune.data.prepared import Note, Prepared, Sides
+from embertune.data.shapes import ShapeSettings, shape
+from embertune.data.sources import Source, read
+from embertune.data.spec import parse
+from embertune.data.split import dev_corpus, dev_share, split
+from embertune.errors import Problem, RecipeError
+from embertune.recipe import Recipe
+from embertune.recipe.sections import DataSection
+
+#: The share of groups held out for test where the data brings none.
+TEST_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Given:
+    """Rows handed over from Python instead of paths: a Dataset, a DataFrame, a list of dicts, or None."""
+
+    train: Any = None
+    dev: Any = None
+    test: Any = None
+
+
+@dataclass(frozen=True)
+class Data:
+    """The sides, and what was decided: `settings` are recipe leaves by dotted path, `reasons` why.
+
+    `origin` is the shape of the training file (NLI rows become triplets); `fingerprints` has rows and sha256 by side.
+    """
+
+    sides: Sides
+    origin: str
+    settings: Mapping[str, Any]
+    reasons: Mapping[str, str]
+    fingerprints: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def fingerprint(self) -> str:
+        """One sha256 for all sides."""
+        parts = [f"{side} {print_['rows']} {print_['sha256']}" for side, print_ in sorted(self.fingerprints.items())]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What all stages found, in the order train, dev, tests, split."""
+        held = [self.sides.train, *([self.sides.dev] if self.sides.dev else []), *self.sides.tests.values()]
+        found = [note for prepared in held for note in prepared.notes] + list(self.sides.notes)
+        return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """A side before splitting (a share, rows of its own, or none), the leaf that says so again, and why."""
+
+    value: Any
+    leaf: Any
+    reason: str = ""
+    fingerprints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def prepare(recipe: Recipe, given: Given | None = None) -> Data:
+    """Read, shape and split the data of a recipe. Raises DataError or RecipeError for what cannot be used.
+
+    Where dev or test is `auto`, the data's own split is taken, else a share of the groups is held out.
+    """
+    given = given or Given()
+    source = read(given.train if given.train is not None else _named(recipe.data))
+    name = source.pick("train")
+    settings = _settings(recipe)
+    train = shape(source, name, settings)
+    family = _Family(recipe, source, name, train, settings)
+    dev, test = family.dev(given.dev), family.test(given.test)
+    sides = split(train, dev.value, test.value, recipe.seed)
+    sides = replace(sides, dev=_measurable(sides.dev, recipe.seed), tests=_all_measurable(sides.tests, recipe.seed))
+    if sides.dev is not None:
+        sides = replace(sides, dev=dev_corpus(sides.dev, seed=recipe.seed))
+    origin = "nli" if train.shape == "triplets" and "anchor" not in train.columns else train.shape
+    return Data(
+        sides,
+        origin,
+        {
+            "data.train": None if given.train is not None else _absolute(recipe.data.train),
+            "data.dev": dev.leaf,
+            "data.test": test.leaf,
+            "data.shape": origin,
+            "data.columns": dict(train.columns),
+        },
+        {
+            "data.dev": dev.reason,
+            "data.test": test.reason,
+            "data.shape": "found from the columns" if recipe.data.shape == "auto" else "",
+            "data.group": f"rows are grouped by {train.group}",
+        },
+        {"train": _print(train), **dev.fingerprints, **test.fingerprints},
+    )
+
+
+def _named(data: DataSection) -> Any:
+    if data.train is None:
+        raise RecipeError(Problem("data.train", "no training data is named", "write a file, a folder or a Hub id"))
+    return list(data.train) if isinstance(data.train, tuple) else data.train
+
+
+def _settings(recipe: Recipe) -> ShapeSettings:
+    data = recipe.data
+    return ShapeSettings(
+        columns=data.columns,
+        shape=None if data.shape == "auto" else data.shape,
+        group=None if data.group == "auto" else data.group,
+        nli=NliSettings(**data.nli.model_dump()) if data.nli else None,
+        keep_nli=recipe.train.loss == "softmax",
+        limit=data.limit,
+        seed=recipe.seed,
+    )
+
+
+@dataclass(frozen=True)
+class _Family:
+    """The training source and what dev and test take over from it."""
+
+    recipe: Recipe
+    source: Source
+    split: str
+    train: Prepared
+    settings: ShapeSettings
+
+    def dev(self, handed: Any) -> _Decided:
+        wanted = self.recipe.data.dev
+        if handed is not None:
+            return self._own("dev", read(handed, name=self.train.name), None, "handed over from Python")
+        if wanted is None:
+            raise RecipeError(Problem("data.dev", "found null", "write auto, none, a share or a path"))
+        if wanted == "none":
+            return _Decided(None, "none")
+        if isinstance(wanted, float):
+            return _Decided(wanted, wanted)
+        if wanted != "auto":
+            return self._own("dev", read(wanted), _absolute(wanted))
+        if self._has("dev"):
+            return self._own("dev", self.source, _absolute(f"{self.source.spec}@dev"), "the data's own dev split")
+        share, reason = dev_share(len(set(group_column(self.train).tolist())), len(self.train))
+        return _Decided(share, share, reason)
+
+    def test(self, handed: Any) -> _Decided:
+        wanted = self.recipe.data.test
+        if handed is not None:
+            return self._own("test", read(handed, name=self.train.name), None, "handed over from Python")
+        if wanted is None:
+            raise RecipeError(Problem("data.test", "found null", "write auto, none, a share, a path or {name: path}"))
+        if wanted == "none":
+            return _Decided(None, "none")
+        if isinstance(wanted, float):
+            return _Decided(wanted, wanted)
+        if isinstance(wanted, Mapping):
+            return self._several(wanted)
+        if wanted != "auto":
+            return self._own("test", read(wanted), _absolute(wanted))
+        if self._has("test"):
+            return self._own("test", self.source, _absolute(f"{self.source.spec}@test"), "the data's own test split")
+        return _Decided(TEST_SHARE, TEST_SHARE, "10 % of the groups are held out")
+
+    def _has(self, side: str) -> bool:
+        return side in self.source.splits and side != self.split
+
+    def _own(self, side: str, source: Source, leaf: Any, reason: str = "") -> _Decided:
+        prepared = self._shaped(source, side)
+        return _Decided(prepared, leaf, reason, {f"{side} {prepared.name}": _print(prepared)})
+
+    def _several(self, wanted: Mapping[str, str]) -> _Decided:
+        tests = {name: self._shaped(read(path, name=name), "test") for name, path in wanted.items()}
+        prints = {f"test {name}": _print(prepared) for name, prepared in tests.items()}
+        return _Decided(tests, {name: _absolute(path) for name, path in wanted.items()}, "", prints)
+
+    def _shaped(self, source: Source, side: str) -> Prepared:
+        """Rows of another file: read like the training rows where it has their columns, found anew otherwise."""
+        name = source.pick(side)
+        here = set(source.splits[name].column_names)
+        alike = set(self.source.splits[self.split].column_names) <= here
+        settings = replace(self.settings, limit=None, nli=None, keep_nli=False)
+        if not alike:
+            settings = replace(settings, columns={}, shape=None, group=None)
+        return shape(source, name, settings, classes=self.train.classes)
+
+
+def _measurable(prepared: Prepared | None, seed: int) -> Prepared | None:
+    """NLI rows that were held out are measured as triplets."""
+    if prepared is None or prepared.shape != "nli":
+        return prepared
+    source = Source(prepared.source, prepared.name, {"train": prepared.rows.select_columns(list(_NLI))})
+    return shape(source, "train", ShapeSettings(shape="nli", columns={name: name for name in _NLI}, seed=seed))
+
+
+_NLI = ("premise", "hypothesis", "label")
+
+
+def _all_measurable(tests: Mapping[str, Prepared], seed: int) -> dict[str, Prepared]:
+    found = {name: _measurable(prepared, seed) for name, prepared in tests.items()}
+    return {name: prepared for name, prepared in found.items() if prepared is not None}
+
+
+def _print(prepared: Prepared) -> dict[str, Any]:
+    return {"rows": len(prepared), "sha256": prepared.fingerprint, "source": prepared.source}
+
+
+def _absolute(leaf: Any) -> Any:
+    """Local paths as absolute ones, so that the resolved recipe runs from anywhere; Hub ids stay."""
+    if isinstance(leaf, tuple | list):
+        return [_absolute(one) for one in leaf]
+    spec = parse(leaf)
+    return str(Path(spec.place).expanduser().resolve()) + spec.text[len(spec.place) :] if spec.is_local else leaf
