@@ -71,7 +71,9 @@ def test_no_test_set_is_unmeasured() -> None:
         (float("nan"), float("nan"), float("nan"), 500, 300, "too few to tell"),
     ],
 )
-def test_the_rule(low: float, high: float, p: float, groups: int, discordant: int, expected: str) -> None:
+def test_the_verdict_follows_interval_then_p_value_where_little_was_measured(
+    low: float, high: float, p: float, groups: int, discordant: int, expected: str
+) -> None:
     change = Change((low + high) / 2, low, high, p, 10_000)
     assert verdict(change, Counts(groups, groups, discordant)) == expected
 
