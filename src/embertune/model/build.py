@@ -59,11 +59,18 @@ def build(
     if pooling != "auto":
         notes += _set_pooling(model, pooling)
     elif bare:
-        notes.append(f"{name} is a bare encoder: {_pooling_of(model)} pooling is added")
+        notes.append(f"{name} is a bare encoder: {pooling_of(model)} pooling is added")
     notes += _set_max_length(model, max_length, located.folder)
     by_role = role_prompts(model, prompts)
     install(model, prompts, by_role)
     return Built(model, tuple(notes), located.source, by_role)
+
+
+def adopt(model: SentenceTransformer, prompts: Prompts = "auto") -> Built:
+    """A model that the caller has loaded, with prompts set; it is trained in place."""
+    by_role = role_prompts(model, prompts)
+    install(model, prompts, by_role)
+    return Built(model, (), "handed over from Python", by_role)
 
 
 def _is_bare(located: Located, name: str) -> bool:
@@ -149,7 +156,8 @@ def _poolings(model: SentenceTransformer) -> list[tuple[int, Pooling]]:
     return [(index, module) for index, module in enumerate(model) if isinstance(module, Pooling)]
 
 
-def _pooling_of(model: SentenceTransformer) -> str:
+def pooling_of(model: SentenceTransformer) -> str:
+    """The pooling mode of a model; several are joined by `+`, and a model without pooling has `no`."""
     modes = [_mode(module) for _, module in _poolings(model)]
     return modes[0] if modes else "no"
 

@@ -239,7 +239,7 @@ def get(recipe: Recipe, path: str) -> Any:
 
 
 def decide(recipe: Recipe, facts: Facts) -> Resolved:
-    """The recipe with every `auto` of training, guard and evaluation decided; `RecipeError` for what cannot work here."""
+    """The recipe with every `auto` of training, guard and evaluation decided; `RecipeError` for what cannot work."""
     reasons: dict[str, str] = {}
     _refuse(_misfits_of_data(recipe, facts))
     for rule in RULES:
@@ -318,7 +318,8 @@ def _unusual(recipe: Recipe) -> Iterator[str]:
     for limits in RANGES:
         value = get(recipe, limits.setting)
         if isinstance(value, int | float) and not limits.low <= value <= limits.high:
-            yield f"{limits.setting}: {value} is unusual; {limits.low:g} to {limits.high:g} is published ({limits.source})"
+            published = f"{limits.low:g} to {limits.high:g} is published ({limits.source})"
+            yield f"{limits.setting}: {value} is unusual; {published}"
     assert recipe.train.loss != "auto"
     options = LOSSES[recipe.train.loss].options
     for name, value in loss_options(recipe.train).items():

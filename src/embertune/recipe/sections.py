@@ -12,7 +12,7 @@ from embertune.recipe.units import parse_span
 
 Auto = Literal["auto"]
 Nothing = Literal["none"]
-Role = Literal["anchor", "positive", "negative", "sentence1", "sentence2", "premise", "hypothesis", "text"]
+ROLES = ("anchor", "positive", "negative", "sentence1", "sentence2", "premise", "hypothesis", "text")
 Similarity = Literal["cosine", "dot", "manhattan", "euclidean"]
 Pooling = Literal["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 Shape = Literal["pairs", "triplets", "scored", "labelled", "nli", "classes", "retrieval"]
@@ -32,6 +32,15 @@ def _span(units: tuple[str, ...]) -> Any:
 
 EveryText = Annotated[str, _span(("steps", "epochs"))]
 PatienceText = Annotated[str, _span(("evaluations", "epochs"))]
+
+
+def _known_roles(prompts: Mapping[str, str]) -> Mapping[str, str]:
+    if unknown := [role for role in prompts if role not in ROLES]:
+        raise ValueError(f"names the role {unknown[0]!r}; the roles are {', '.join(ROLES)}")
+    return prompts
+
+
+RolePrompts = Annotated[Mapping[str, str], AfterValidator(_known_roles)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -56,11 +65,15 @@ class Section(BaseModel):
 class ModelSection(Section):
     """Which encoder, and how texts go in."""
 
-    name: str = leaf("sentence-transformers/all-MiniLM-L6-v2", "the model to start from", "a local folder or a Hub id")
+    name: str | None = leaf(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "the model to start from; null where one is handed over from Python",
+        "a local folder or a Hub id",
+    )
     pooling: Auto | Pooling = leaf(
         "auto", "how token vectors become one", "auto, mean, cls, max, mean_sqrt_len_tokens, weightedmean or lasttoken"
     )
-    prompts: Auto | Nothing | Mapping[Role, str] = leaf(
+    prompts: Auto | Nothing | RolePrompts = leaf(
         "auto",
         "text put before every text of a role, in training, evaluation and the saved model",
         'auto (the model\'s own), none, or a mapping such as {anchor: "query: ", positive: "passage: "}',
@@ -93,12 +106,12 @@ class DataSection(Section):
         "a file, a folder, a list of files, a BEIR folder, or a Hub id such as "
         "sentence-transformers/all-nli:triplet@train[:100000]",
     )
-    dev: Share | str = leaf(
+    dev: Share | str | None = leaf(
         "auto",
         "rows that steer training; auto takes the data's own dev split, or holds out enough for ±3 points (5-20 %)",
         "auto, none, a share such as 0.1, or a path",
     )
-    test: Share | str | Mapping[str, str] = leaf(
+    test: Share | str | Mapping[str, str] | None = leaf(
         "auto",
         "rows that are read for the verdict only; auto takes the data's own test split, or holds out 10 %",
         "auto, none, a share such as 0.1, a path, or {name: path}",

@@ -72,18 +72,20 @@ class Fit:
     best_step: int
     stopped: str
     seconds: float
-    dev_base: Mapping[str, float] = field(default_factory=dict)
-    dev_best: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What training is handed from outside: how to measure, where to write, whom to tell, which prompts to use."""
+    """What training is handed from outside: how to measure, where to write, whom to tell, which prompts to use.
+
+    `base` are the dev values of the model as it comes; `loss` builds a loss of the user's own.
+    """
 
     score: Score | None
     history: Path
     watch: Watcher
     prompts: Mapping[str, str]
+    base: Mapping[str, float] = field(default_factory=dict)
     loss: Callable[[SentenceTransformer], nn.Module] | None = None
 
 
@@ -128,7 +130,7 @@ def fit(model: SentenceTransformer, train: Prepared, recipe: Recipe, around: Sur
     best = session.stopping.best
     session.keeper.restore(model)
     model.eval()
-    return Fit(session.done, best.step if best else session.done, session.stopped, seconds, session.base, session.best)
+    return Fit(session.done, best.step if best else session.done, session.stopped, seconds)
 
 
 class _Keeper:
@@ -166,8 +168,6 @@ class _Session:
         self.keeper = _Keeper()
         patience = recipe.guard.patience
         self.stopping = EarlyStopping(parse_span(patience) if patience else None)
-        self.base: Mapping[str, float] = {}
-        self.best: Mapping[str, float] = {}
         self.latest: float | None = None
         self.stopped = ""
         self.done = 0
@@ -261,16 +261,13 @@ class _Session:
         """Measure dev, keep the state if it is the best, and note whether patience has run out."""
         if self.around.score is None:
             return
-        values = self.around.score()
+        values = self.around.score() if step else self.around.base
         metric = self.recipe.guard.metric
         assert metric is not None
         epoch = self.course.epoch(step)
         decision = self.stopping.see(Look(step, epoch, values[metric]))
         self.latest = values[metric]
-        if step == 0:
-            self.base = values
         if decision.best:
-            self.best = values
             self.keeper.keep(self.model)
         if decision.stop and step < self.course.steps:
             self.stopped = decision.reason

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
+from sentence_transformers.sentence_transformer.model_card import SentenceTransformerModelCardCallback
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
@@ -42,7 +43,7 @@ class Plan:
 class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host ships no complete types
     """Runs one phase. `step_losses` holds the true losses of the current step, one per accumulated batch."""
 
-    optimizer: torch.optim.Optimizer | None
+    optimizer: Any
     lr_scheduler: Any
 
     def __init__(self, plan: Plan, **arguments: Any) -> None:
@@ -51,12 +52,13 @@ class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host
         super().__init__(data_collator=plan.collator, **arguments)
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
+        self.remove_callback(SentenceTransformerModelCardCallback)
 
     def get_batch_sampler(self, *_: Any, **__: Any) -> BatchSampler:
         """Our own stream of batches."""
         return self.plan.batches
 
-    def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
+    def create_optimizer(self, *_: Any, **__: Any) -> Any:
         """AdamW over our groups."""
         if self.optimizer is None:
             self.optimizer = adamw(self.plan.groups)

@@ -1,0 +1,109 @@
+"""Everything that is settled before a run folder is touched: data, model, what is measured, every `auto` decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+
+from embertune.data.prepare import Data, Given, prepare
+from embertune.errors import Problem, RecipeError
+from embertune.evaluate.scene import Scene, arrange, metric_names
+from embertune.evaluate.score import Encode
+from embertune.model.build import POOLINGS, Built, adopt, build, pooling_of
+from embertune.model.encode import make_encode
+from embertune.recipe import Recipe, replace
+from embertune.recipe.guidance import Facts, Resolved, decide
+from embertune.recipe.sections import ModelSection
+from embertune.watch import Watcher
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is ready to begin; `encode` uses the weights that `built.model` has at the time of the call."""
+
+    data: Data
+    built: Built
+    scene: Scene
+    encode: Encode
+    resolved: Resolved
+
+
+def plan(recipe: Recipe, given: Given | None, model: SentenceTransformer | None, watch: Watcher) -> Plan:
+    """Prepare the data, load the model, and decide everything that is still `auto`; nothing is written."""
+    watch.stage("data", str(recipe.data.train or "handed over"))
+    data = prepare(recipe, given)
+    watch.stage("model", str(recipe.model.name if model is None else "handed over"))
+    built = _load(recipe.model, model)
+    scene = arrange(data.sides, recipe.evaluate.similarity)
+    facts = facts_of(data, scene)
+    leaves, why = _model_leaves(recipe.model, built, facts.roles, handed_over=model is not None)
+    resolved = decide(replace(recipe, {**data.settings, **leaves}), facts)
+    reasons = {path: reason for path, reason in {**data.reasons, **why, **resolved.reasons}.items() if reason}
+    for text in (*(note.text for note in data.notes), *built.notes, *resolved.notes):
+        watch.note(text)
+    encode = make_encode(built.model, built.role_prompts)
+    return Plan(data, built, scene, encode, Resolved(resolved.recipe, reasons, resolved.notes))
+
+
+def _load(section: ModelSection, model: SentenceTransformer | None) -> Built:
+    if model is None:
+        if section.name is None:
+            raise RecipeError(Problem("model.name", "found null", "write a local folder or a Hub id"))
+        return build(section.name, pooling=section.pooling, prompts=section.prompts, max_length=section.max_length)
+    for name in ("pooling", "max_length"):
+        if getattr(section, name) != "auto":
+            found = f"found {getattr(section, name)!r} for a model that is handed over"
+            raise RecipeError(Problem(f"model.{name}", found, "set it on the model, and leave it out here"))
+    return adopt(model, section.prompts)
+
+
+def _model_leaves(
+    section: ModelSection, built: Built, roles: tuple[str, ...], handed_over: bool
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The model section with every `auto` replaced by what the model has, and why."""
+    leaves: dict[str, Any] = {"model.name": None} if handed_over else {}
+    if handed_over:
+        return leaves, {"model.name": "handed over from Python"}
+    why = {}
+    pooling, length = pooling_of(built.model), built.model.max_seq_length
+    if section.pooling == "auto" and pooling in POOLINGS:
+        leaves["model.pooling"], why["model.pooling"] = pooling, "the model's own"
+    if section.max_length == "auto" and length is not None:
+        leaves["model.max_length"], why["model.max_length"] = length, "the model's own"
+    if section.prompts == "auto":
+        own = {role: prompt for role, prompt in built.role_prompts.items() if role in roles}
+        leaves["model.prompts"], why["model.prompts"] = own or "none", "the model's own"
+    return leaves, why
+
+
+def facts_of(data: Data, scene: Scene) -> Facts:
+    """What guidance decides from."""
+    train, dev = data.sides.train, scene.dev
+    dev_metrics = metric_names(dev, scene.similarities) if dev else ()
+    tests = [metric_names(evalset, scene.similarities) for evalset in scene.tests]
+    return Facts(
+        shape=train.shape,
+        origin=data.origin,
+        rows=len(train),
+        roles=tuple(dict.fromkeys(_role(column) for column in train.text_columns)),
+        classes=len(train.classes),
+        texts_per_row=2 if train.shape == "classes" else len(train.text_columns),
+        dev_texts=dev.texts_to_encode if dev else 0,
+        dev_metric=scene.dev_headline,
+        dev_metrics=tuple(name.removeprefix(f"{dev.name}_") for name in dev_metrics) if dev else (),
+        test_metric=scene.test_headline,
+        test_metrics=tuple(name for names in tests for name in names),
+    )
+
+
+def _role(column: str) -> str:
+    return "negative" if column.startswith("negative_") else column
+
+
+def column_prompts(built: Built, columns: tuple[str, ...]) -> Mapping[str, str]:
+    """Column to prompt, for columns that have one."""
+    found = {column: built.role_prompts.get(_role(column), "") for column in columns}
+    return {column: prompt for column, prompt in found.items() if prompt}

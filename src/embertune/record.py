@@ -1,0 +1,76 @@
+"""What a run writes down beside its model: manifest and audit at its start, the facts of its report at its end."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import torch
+
+from embertune.choose import Choice
+from embertune.data.audit import audit_record
+from embertune.data.prepared import Note
+from embertune.data.shapes import describe
+from embertune.evaluate.proof import Proof
+from embertune.manifest import hardware, manifest, versions
+from embertune.plan import Plan
+from embertune.recipe.explain import to_yaml
+from embertune.report import Facts, Side
+from embertune.rundir import AUDIT, HISTORY, MANIFEST, MODEL, RunDir, write_json
+from embertune.training.fit import Fit
+
+
+class Clock:
+    """Seconds per stage, in the order of the stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def mark(self, stage: str) -> None:
+        """The stage that went on until now is called `stage`."""
+        now = time.perf_counter()
+        self.seconds[stage], self._last = now - self._last, now
+
+
+def write_start(folder: RunDir, planned: Plan) -> None:
+    """Write manifest.json and audit.json."""
+    data, recipe = planned.data, planned.resolved.recipe
+    machine = hardware(str(planned.built.model.device), torch.get_num_threads())
+    record = manifest(data.fingerprint, data.fingerprints, planned.built.source, recipe.seed, machine)
+    write_json(folder.file(MANIFEST), record)
+    write_json(folder.file(AUDIT), audit_record(data.notes, examples=recipe.report.examples))
+
+
+def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, proof: Proof, clock: Clock) -> Facts:
+    """Everything that report and model card are drawn from."""
+    resolved, built = planned.resolved, planned.built
+    machine = hardware(str(built.model.device), torch.get_num_threads())
+    history = folder.file(HISTORY).read_text(encoding="utf-8").splitlines()
+    return Facts(
+        title=planned.data.sides.train.name,
+        base_model=resolved.recipe.model.name or "a model handed over from Python",
+        recipe_yaml=to_yaml(resolved.recipe, resolved.reasons),
+        proof=proof,
+        choice=choice,
+        steps=fitted.steps,
+        best_step=fitted.best_step,
+        stopped=fitted.stopped,
+        sides=_sides(planned),
+        rows=describe(planned.data.sides.train),
+        notes=[*planned.data.notes, *(Note("model", text) for text in built.notes)],
+        history=[json.loads(line) for line in history],
+        timing=dict(clock.seconds),
+        environment={**versions(), **{name: str(value) for name, value in machine.items()}},
+        model_path=folder.file(MODEL),
+        examples=resolved.recipe.report.examples,
+        metric=resolved.recipe.guard.metric,
+    )
+
+
+def _sides(planned: Plan) -> list[Side]:
+    sides = planned.data.sides
+    held = [("train", sides.train.name, sides.train)]
+    held += [("dev", sides.dev.name, sides.dev)] if sides.dev else []
+    held += [("test", name, prepared) for name, prepared in sides.tests.items()]
+    return [Side(role, name, prepared.shape, len(prepared)) for role, name, prepared in held]

@@ -1,0 +1,80 @@
+"""What a run gives back, and the file that keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embertune.choose import Choice
+from embertune.evaluate.bootstrap import Change
+from embertune.evaluate.proof import Proof, Verdict
+from embertune.rundir import METRICS, MODEL, REPORT_HTML, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run. Metric names are full (`nli-test_cosine_accuracy`); `change` has an interval for each.
+
+    `baseline` and `tuned` are empty, and `primary` None, where there is no test. `model` is the saved model's folder.
+    """
+
+    out: Path
+    verdict: Verdict
+    sentence: str
+    primary: str | None
+    baseline: Mapping[str, float]
+    tuned: Mapping[str, float]
+    change: Mapping[str, Change]
+    chosen: str
+    reason: str
+    timing: Mapping[str, float]
+
+    @property
+    def model(self) -> Path:
+        """The folder of the saved model: a plain Sentence Transformer."""
+        return self.out / MODEL
+
+    @property
+    def report(self) -> Path:
+        """The report to open in a browser."""
+        return self.out / REPORT_HTML
+
+
+def keep(
+    out: Path, proof: Proof, choice: Choice, thresholds: Mapping[str, float], timing: Mapping[str, float]
+) -> Result:
+    """Write metrics.json, which makes the run a finished one, and return what it says."""
+    record = {
+        **proof.as_record(),
+        "chosen": choice.chosen,
+        "reason": choice.reason,
+        "thresholds": dict(thresholds),
+        "timing": dict(timing),
+    }
+    write_json(out / METRICS, record)
+    return read_result(out)
+
+
+def read_result(out: Path) -> Result:
+    """The result that a finished run left in its folder."""
+    record = read_json(out / METRICS)
+    change = {name: Change(**_numbers(values)) for name, values in record["change"].items()}
+    return Result(
+        out,
+        record["verdict"],
+        record["sentence"],
+        record["primary"],
+        _numbers(record["baseline"]),
+        _numbers(record["tuned"]),
+        change,
+        record["chosen"],
+        record["reason"],
+        record["timing"],
+    )
+
+
+def _numbers(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Null is how JSON says NaN."""
+    return {name: float("nan") if value is None else value for name, value in record.items()}

@@ -1,0 +1,111 @@
+"""The main flow: a recipe in; a folder with a model, a verdict and a report out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+from torch import nn
+
+from embertune.choose import choose
+from embertune.data.prepare import Given
+from embertune.errors import Problem, RecipeError
+from embertune.evaluate.proof import prove
+from embertune.evaluate.scene import measure, measure_dev, short
+from embertune.evaluate.score import Scores
+from embertune.model.save import save
+from embertune.plan import Plan, column_prompts, plan
+from embertune.recipe import Recipe
+from embertune.record import Clock, facts_of_run, write_start
+from embertune.report import to_card, write
+from embertune.result import Result, keep, read_result
+from embertune.rundir import HISTORY, MODEL, RunDir, claim, told_plainly
+from embertune.training.fit import Fit, Surroundings, fit
+from embertune.watch import Silent, Watcher
+
+LossMaker = Callable[[SentenceTransformer], nn.Module]
+
+
+def run(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    given: Given | None = None,
+    model: SentenceTransformer | None = None,
+    loss: LossMaker | None = None,
+    watch: Watcher | None = None,
+) -> Result:
+    """Train by `recipe`, measure before and after on the same test rows, and leave everything in the folder `out`.
+
+    The same call again begins an unfinished run anew, which ends in the same place, and returns the result of a
+    finished one. Raises `EmbertuneError` for all that a user can put right.
+    """
+    watch, clock = watch or Silent(), Clock()
+    planned = plan(recipe, given, model, watch)
+    folder = claim(Path(out), planned.resolved, planned.data.fingerprint)
+    if folder.finished:
+        watch.stage("finished", f"{folder.path} holds this run already")
+        return read_result(folder.path)
+    with told_plainly(folder.path):
+        write_start(folder, planned)
+        clock.mark("prepare")
+
+        watch.stage("baseline", f"{len(planned.scene.tests)} test sets")
+        base_dev = look(planned)
+        baseline = measure(planned.encode, planned.scene, thresholds(base_dev))
+        clock.mark("baseline")
+
+        watch.stage("train", f"{len(planned.data.sides.train)} rows")
+        fitted = train(planned, folder, base_dev, loss, watch)
+        choice = choose(fitted.best_step, fitted.steps, planned.resolved.recipe.guard.metric)
+        clock.mark("train")
+
+        watch.stage("measure", f"{choice.chosen}: {choice.reason}")
+        chosen_dev = look(planned)
+        tuned = measure(planned.encode, planned.scene, thresholds(chosen_dev))
+        proof = prove(baseline, tuned, planned.resolved.recipe.evaluate.primary, recipe.seed)
+        clock.mark("measure")
+
+        watch.stage("save", str(folder.path))
+        facts = facts_of_run(planned, folder, fitted, choice, proof, clock)
+        save(planned.built.model, folder.file(MODEL), card=to_card(facts))
+        write(facts, folder.path)
+        return keep(folder.path, proof, choice, thresholds(chosen_dev), clock.seconds)
+
+
+def train(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher) -> Fit:
+    """Train the model in place, looking at dev on the way."""
+    if loss is not None and planned.resolved.reasons.get("train.loss") is None:
+        raise RecipeError(Problem("train.loss", "is named, and a loss is handed over too", "leave one of them out"))
+
+    def dev_values() -> Mapping[str, float]:
+        return values(look(planned))
+
+    side = planned.data.sides.train
+    around = Surroundings(
+        score=dev_values if base_dev else None,
+        history=folder.file(HISTORY),
+        watch=watch,
+        prompts=column_prompts(planned.built, side.text_columns),
+        base=values(base_dev),
+        loss=loss,
+    )
+    return fit(planned.built.model, side, planned.resolved.recipe, around)
+
+
+def look(planned: Plan) -> Scores | None:
+    """The model as it stands on dev; None without dev."""
+    metric = planned.resolved.recipe.guard.metric
+    return measure_dev(planned.encode, planned.scene, metric) if metric else None
+
+
+def values(dev: Scores | None) -> Mapping[str, float]:
+    """Dev metrics by their short names."""
+    return short(dev.name, dev) if dev else {}
+
+
+def thresholds(dev: Scores | None) -> Mapping[str, Any]:
+    """What dev fitted for labelled pairs; empty where it fitted nothing."""
+    return dev.thresholds if dev else {}
