@@ -14,12 +14,16 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 from datasets import Dataset
+from hypothesis import settings
 
 from embertune.data.prepared import Prepared
 from embertune.data.shapes import ShapeSettings, shape
 from embertune.data.sources import read
 
 Row = Mapping[str, Any]
+
+#: For properties: fewer examples than usual, for each writes tables; no deadline, for machines are shared.
+few = settings(max_examples=40, deadline=None)
 
 PAIRS: list[dict[str, Any]] = [
     {"anchor": "how do I renew my card", "positive": "Cards are renewed at the front desk."},
@@ -80,6 +84,6 @@ def rows_of(rows: Dataset) -> list[dict[str, Any]]:
     return [dict(row) for row in rows.to_list()]
 
 
-def shaped(rows: Sequence[Row], **settings: Any) -> Prepared:
+def shaped(rows: Sequence[Row], **chosen: Any) -> Prepared:
     """Shape rows that were handed over from Python."""
-    return shape(read([dict(row) for row in rows]), "train", ShapeSettings(**settings))
+    return shape(read([dict(row) for row in rows]), "train", ShapeSettings(**chosen))
