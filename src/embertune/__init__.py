@@ -12,12 +12,12 @@ from embertune.errors import EmbertuneError
 from embertune.recipe import Recipe, load_recipe, replace
 
 if TYPE_CHECKING:
-    from embertune.api import run
     from embertune.result import Result
+    from embertune.run import run
 
 __all__ = ["EmbertuneError", "Recipe", "Result", "load_recipe", "replace", "run"]
 
-_LATER = {"run": "embertune.api", "Result": "embertune.result"}
+_LATER = {"run": "embertune.run", "Result": "embertune.result"}
 
 
 def __getattr__(name: str) -> Any:

@@ -28,11 +28,13 @@ from embertune.watch import Silent, Watcher
 LossMaker = Callable[[SentenceTransformer], nn.Module]
 
 
-def run(
+def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is handed over here, by name
     recipe: Recipe,
     out: str | Path,
     *,
-    given: Given | None = None,
+    train: Any = None,
+    dev: Any = None,
+    test: Any = None,
     model: SentenceTransformer | None = None,
     loss: LossMaker | None = None,
     watch: Watcher | None = None,
@@ -40,10 +42,12 @@ def run(
     """Train by `recipe`, measure before and after on the same test rows, and leave everything in the folder `out`.
 
     The same call again begins an unfinished run anew, which ends in the same place, and returns the result of a
-    finished one. Raises `EmbertuneError` for all that a user can put right.
+    finished one. `train`, `dev` and `test` are rows handed over (a Dataset, a DataFrame, a list of dicts), `model` a
+    loaded model, which is trained in place, `loss` a function that makes a loss of one's own for it. `watch` is told
+    what happens. Raises `EmbertuneError` for all that a user can put right.
     """
     watch, clock = watch or Silent(), Clock()
-    planned = plan(recipe, given, model, watch)
+    planned = plan(recipe, Given(train, dev, test), model, watch)
     folder = claim(Path(out), planned.resolved, planned.data.fingerprint)
     if folder.finished:
         watch.stage("finished", f"{folder.path} holds this run already")
@@ -58,7 +62,7 @@ def run(
         clock.mark("baseline")
 
         watch.stage("train", f"{len(planned.data.sides.train)} rows")
-        fitted = train(planned, folder, base_dev, loss, watch)
+        fitted = teach(planned, folder, base_dev, loss, watch)
         choice = choose(fitted.best_step, fitted.steps, planned.resolved.recipe.guard.metric)
         clock.mark("train")
 
@@ -75,7 +79,7 @@ def run(
         return keep(folder.path, proof, choice, thresholds(chosen_dev), clock.seconds)
 
 
-def train(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher) -> Fit:
+def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher) -> Fit:
     """Train the model in place, looking at dev on the way."""
     if loss is not None and planned.resolved.reasons.get("train.loss") is None:
         raise RecipeError(Problem("train.loss", "is named, and a loss is handed over too", "leave one of them out"))

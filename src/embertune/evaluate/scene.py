@@ -66,9 +66,12 @@ def measure(encode: Encode, scene: Scene, thresholds: Mapping[str, float] | None
 
 
 def measure_dev(encode: Encode, scene: Scene, metric: str) -> Scores:
-    """The dev set, under the similarity that `metric` is about (all of them for a maximum)."""
+    """The dev set, under the similarity that `metric` is about.
+
+    All similarities for a maximum, and for labelled pairs, whose thresholds the test sets need.
+    """
     assert scene.dev is not None
-    named = tuple(s for s in scene.similarities if s in metric)
+    named = () if scene.dev.shape == "labelled" else tuple(s for s in scene.similarities if s in metric)
     return score(encode, scene.dev, named or scene.similarities)
 
 
