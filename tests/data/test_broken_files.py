@@ -40,6 +40,7 @@ BROKEN = {
     "latin-1 in tsv": ("a.tsv", b"text\tlabel\ncaf\xe9\t1\n", "a.tsv, line 2: byte 0xe9"),
     "latin-1 in a json list": ("a.json", b'[\n{"text": "caf\xe9"}]', "a.json, line 2: byte 0xe9"),
     "a column twice": ("a.csv", b"text,text\nx,y\n", "a.csv, line 1: the column 'text' stands twice"),
+    "semicolons": ("a.csv", b"text;label\nx;1\n", "a.csv, line 1: there is one column, 'text;label'"),
     "a nameless column": ("a.csv", b"text,\nx,y\n", "a.csv, line 1: a column has no name"),
     "a field too many": ("a.csv", b"text,label\nx,1\ny,2,3\n", "line 3: 3 fields where the first line names 2"),
     "a field too many throughout": ("a.csv", b"text,label\nx,1,3\ny,2,3\n", "line 2: 3 fields where"),

@@ -218,6 +218,22 @@ def test_a_row_without_negatives_is_named(bad: Any) -> None:
         shaped(rows)
 
 
+def test_negatives_in_lists_can_be_written_by_role() -> None:
+    rows = made(["q", "a"], others=(["n1"],) * 4)
+    prepared = shaped(rows, columns={"anchor": "q", "positive": "a", "negatives": "others"})
+    assert (prepared.shape, prepared.rows[3]["negative"]) == ("triplets", "n1")
+
+
+def test_lists_are_no_positives_and_not_proposed_as_such() -> None:
+    with pytest.raises(DataError, match=r"\{anchor: query, positive: <column>, negative: neg\}"):
+        shaped(made(["query"], pos=(["p"],) * 4, neg=(["n"],) * 4))
+
+
+def test_rows_that_are_no_retrieval_set_cannot_be_declared_one() -> None:
+    with pytest.raises(DataError, match=r"is no retrieval set; name a folder with corpus\.jsonl"):
+        shaped(made(["query", "answer"]), shape="retrieval")
+
+
 def test_three_rows_are_echoed_with_their_roles() -> None:
     assert describe(shaped(made(["text"], label=_NAMES)))[1] == {"text": "text lantern", "label": "b"}
     assert len(describe(shaped(made(["query", "answer"])))) == 3

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from embertune.data import hub
+from embertune.data import files, hub, store
+from embertune.data.shapes import shape
 from embertune.data.sources import read
 from embertune.errors import DataError
 from tests.data.made import ENDINGS, PAIRS, rows_of, write, write_beir
@@ -108,6 +111,15 @@ def test_a_folder_without_split_words_is_one_split(tmp_path: Path) -> None:
     assert rows_of(read(str(tmp_path)).splits["train"]) == PAIRS
 
 
+def test_files_beside_those_named_by_splits_are_told_as_not_read(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", PAIRS)
+    write(tmp_path / "extra.jsonl", PAIRS)
+    source = read(str(tmp_path))
+    assert list(source.splits) == ["train"]
+    assert (source.notes[0].count, source.notes[0].examples) == (1, ("extra.jsonl",))
+    assert source.notes[0] in shape(source, "train").notes
+
+
 def test_two_files_for_one_split_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "dev.jsonl", PAIRS)
     write(tmp_path / "validation.jsonl", PAIRS)
@@ -175,7 +187,41 @@ def test_python_objects_are_read() -> None:
     assert read(rows, name="mine").name == "mine"
 
 
-@pytest.mark.parametrize("value", [[], 7, pd.DataFrame({"a": []}), "  "])
+def test_a_shuffled_formatted_dataset_is_read_as_plain_rows_without_a_bar(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    rows = Dataset.from_list(PAIRS).with_format("numpy").shuffle(seed=3)
+    prepared = shape(read(rows), "train")
+    assert sorted(prepared.rows["anchor"][:]) == sorted(row["anchor"] for row in PAIRS)
+    assert isinstance(prepared.rows[0]["anchor"], str)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_full_disk_is_one_error_and_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(store, "_write", full)
+    with pytest.raises(DataError, match=r"cache of data cannot be written: .*No space left.*; make room there"):
+        read(str(write(tmp_path / "a.json", PAIRS)))
+    assert not list((tmp_path / "cache").rglob("*.*"))
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+def test_a_full_disk_under_the_hosts_loader_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise RuntimeError("generating failed") from OSError(errno.ENOSPC, "No space left on device")
+
+    path = write(tmp_path / f"a{ending}", PAIRS)
+    monkeypatch.setattr(files, "load_dataset", full)
+    with pytest.raises(DataError, match="No space left on device; make room there"):
+        read(str(path))
+
+
+@pytest.mark.parametrize("value", [[], 7, np.zeros(3), pd.DataFrame({"a": []}), "  "])
 def test_nothing_to_read_is_an_error(value: Any) -> None:
     with pytest.raises(DataError):
         read(value)

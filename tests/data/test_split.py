@@ -195,9 +195,12 @@ def test_a_named_column_makes_the_groups() -> None:
     assert (prepared.group, len(set(group_column(prepared).tolist()))) == ("author", 3)
 
 
-@pytest.mark.parametrize(("value", "message"), [("autor", "no column 'autor'"), ("author", "is null in 1 rows")])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("autor", "no column 'autor'"), ("author", "is null in 1 rows"), ("tags", "holds lists or objects")],
+)
 def test_a_group_column_must_be_there_and_filled(value: str, message: str) -> None:
-    rows = [{"anchor": f"q {n}", "positive": f"a {n}", "author": n or None} for n in range(5)]
+    rows = [{"anchor": f"q {n}", "positive": f"a {n}", "author": n or None, "tags": [n]} for n in range(5)]
     with pytest.raises(DataError, match=message):
         shaped(rows, group=value)
 

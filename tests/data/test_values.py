@@ -101,6 +101,7 @@ def test_two_labels_are_0_and_1_however_written(labels: list[Any]) -> None:
         (labelled(["neutral"] * 3), "every row has the label 'neutral'"),
         (labelled([1, None, 0]), r"has no label in 1 row \(2\)"),
         (classed(["a", "", "b", None]), r"has no label in 2 rows \(2, 4\)"),
+        (classed([["a"], ["b"], ["a"]]), "holds lists or objects"),
         (classed([0.5, 1.5, 0.5]), "classes are words, whole numbers or true/false"),
         (classed(["x", "y", "z"]), "every row has a label of its own in column 'label'; if they answer the texts"),
     ],

@@ -64,11 +64,15 @@ class Labels:
         return int(np.flatnonzero(self.codes == code)[0]) + 1
 
 
-def labels(rows: Dataset, column: str, names: Sequence[str] = ()) -> Labels:
-    """Read a label column. `names` are those of a class-label column; an index that has none becomes null."""
+def labels(rows: Dataset, column: str, place: str) -> Labels:
+    """Read a label column; one of class labels by their names, where an index that has no name becomes null."""
+    feature = rows.features[column]
+    names = feature.names if isinstance(feature, ClassLabel) else []
     seen: dict[Any, int] = {}
     parts = [np.empty(0, dtype=np.int64)]
     for piece in batches(rows, column):
+        if pa.types.is_nested(piece.type):
+            raise DataError(place, f"column {column!r} holds lists or objects", "labels are words or numbers")
         encoded = piece.combine_chunks().dictionary_encode()
         own = [_named(value, names) for value in encoded.dictionary.to_pylist()]
         lookup = np.array([-1 if v is None else seen.setdefault(v, len(seen)) for v in own] + [-1], dtype=np.int64)
@@ -81,12 +85,6 @@ def _named(value: Any, names: Sequence[str]) -> Any:
     if not names or not isinstance(value, int):
         return value
     return names[value] if 0 <= value < len(names) else None
-
-
-def class_names(rows: Dataset, column: str) -> tuple[str, ...]:
-    """The names of a class-label column, or nothing."""
-    feature = rows.features[column]
-    return tuple(feature.names) if isinstance(feature, ClassLabel) else ()
 
 
 def is_binary(values: Sequence[Any]) -> bool:

@@ -81,6 +81,9 @@ def _short(value: Any) -> str:
 def detect(table: Table, declared: Mapping[str, str], shape: ShapeName | None) -> Found:
     """Find the one layout that the columns make. Raises DataError, with columns and what to write, where in doubt."""
     _check_declared(table, declared)
+    if shape == "retrieval":
+        remedy = "name a folder with corpus.jsonl, queries.jsonl and qrels/*.tsv; pairs are searched anyway"
+        raise DataError("data.shape", f"{table.place} is no retrieval set", remedy)
     layouts = [layout for layout in LAYOUTS if shape is None or shape in layout.shapes]
     complete = [found for layout in layouts if (found := _fill(layout, table, declared, only_declared=True))]
     if declared and complete:
@@ -153,9 +156,16 @@ def _is_negative(role: str) -> bool:
     return role in ("negative", "negatives") or negative_number(role) is not None
 
 
+def _can_be(role: str, name: str, table: Table) -> bool:
+    """Whether a column's type allows the role."""
+    if role == "negative" and table.types[name] == "texts":
+        return True
+    return table.is_text(name) if role in _TEXT_ROLES else not is_id(name)
+
+
 def _matches(role: str, table: Table, written: Mapping[str, str]) -> list[str]:
-    free = [name for name in table.types if name not in written.values() and not is_id(name)]
-    matches = [name for name in free if plain(name) in KNOWN[role] and (role not in _TEXT_ROLES or table.is_text(name))]
+    free = [name for name in table.types if name not in written.values()]
+    matches = [name for name in free if plain(name) in KNOWN[role] and _can_be(role, name, table)]
     if role == "class" and len(matches) > 1:
         matches = [name for name in matches if plain(name) in LABEL_WORDS] or matches
     return matches
@@ -186,20 +196,20 @@ def _check_leftovers(table: Table, found: Found, declared: Mapping[str, str]) ->
 
 def _doubt(table: Table, found: str, layouts: Sequence[Layout], declared: Mapping[str, str]) -> DataError:
     """The error for doubt: the columns with an example each, and the text to write for the layout that is nearest."""
-    columns = f"{found}; the columns of {table.place}, with the first row's values:{table.shown}\n "
     guesses = [_guess(layout, table, declared) for layout in layouts]
     best = max(
         guesses, key=lambda guess: sum(not column.startswith("<") for column in guess.values()) - len(guess) / 10
     )
     written = ", ".join(f"{role}: {column}" for role, column in best.items())
-    return DataError("data.columns", columns, f"write data.columns: {{{written}}}, or rename the columns")
+    remedy = f"write data.columns: {{{written}}}, or rename columns; {table.place} has, with the first row's values:"
+    return DataError("data.columns", found, remedy + table.shown)
 
 
 def _guess(layout: Layout, table: Table, declared: Mapping[str, str]) -> dict[str, str]:
     guess: dict[str, str] = {}
     for role in layout.roles:
         name = "label" if role == "class" else role
-        free = {plain(column): column for column in table.types if column not in guess.values() and not is_id(column)}
+        free = {plain(c): c for c in table.types if c not in guess.values() and _can_be(role, c, table)}
         near = [c for alias in KNOWN[role] for c in difflib.get_close_matches(alias, free, n=1, cutoff=0.75)]
         exact = [c for c in near if c in KNOWN[role]]
         guess[name] = declared.get(name) or (free[(exact or near)[0]] if near else "<column>")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets, load_dataset, load_from_disk
 
 from embertune.data import scan
+from embertune.data.prepared import Note
 from embertune.data.spec import FORMATS, SPLIT_WORDS, canonical_split, format_of, stem
-from embertune.data.store import BATCH, cache_key, mapped, quiet
+from embertune.data.store import BATCH, cache_key, check_room, mapped, quiet
 from embertune.errors import DataError
 
 _VALUES = {"true/false": "bool", "a whole number": "int64", "a number": "float64", "text": "string", "null": "string"}
@@ -34,6 +36,8 @@ def read_file(path: Path, columns: Features | None = None) -> Dataset:
         raise DataError(
             str(path), "no known kind of data file", f"embertune reads {known}; .gz after those that are text"
         )
+    if not os.access(path, os.R_OK):
+        raise DataError(str(path), "this file may not be read", "check its permissions")
     if path.stat().st_size == 0 or (form in _TEXT and not scan.opening(path)):
         raise DataError(str(path), "the file is empty", "check how it was made")
     if form not in _TEXT:
@@ -54,6 +58,7 @@ def _load(kind: str, path: Path, **options: Any) -> Dataset | str:
         try:
             return load_dataset(kind, data_files={"train": str(path.resolve())}, split="train", **options)
         except Exception as error:
+            check_room(error)
             reason = _reason(error)
         gc.collect()
     return reason
@@ -128,6 +133,7 @@ def _reread(path: Path, form: str) -> Dataset:
         with quiet():
             return Dataset.from_generator(_rows, features=features, gen_kwargs=given)
     except Exception as error:
+        check_room(error)
         found = f"its rows do not fit one table: {_reason(error)}"
         raise DataError(str(path), found, "give every column one type throughout") from None
 
@@ -207,10 +213,11 @@ def read_saved(folder: Path) -> dict[str, Dataset]:
     return {"train": loaded}
 
 
-def read_folder(folder: Path) -> dict[str, Dataset]:
+def read_folder(folder: Path) -> tuple[dict[str, Dataset], tuple[Note, ...]]:
     """The data files of a folder by split, where names are split words (shards joined), else all of them as `train`.
 
-    Raises DataError where there are none, or where two files of different name claim one split.
+    A note names the files that were passed over because others are named by splits. Raises DataError where there are
+    none, or where two files of different name claim one split.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file() and format_of(path) and path.name[0] not in "._")
     if not files:
@@ -222,9 +229,11 @@ def read_folder(folder: Path) -> dict[str, Dataset]:
         if stem(path).lower() in SPLIT_WORDS:
             splits.setdefault(canonical_split(stem(path)), []).append(path)
     if not splits:
-        return {"train": read_files(files)}
+        return {"train": read_files(files)}, ()
+    passed = tuple(path.name for path in files if stem(path).lower() not in SPLIT_WORDS)
     for split, paths in splits.items():
         if len({(stem(path), format_of(path)) for path in paths}) > 1:
             found = f"{' and '.join(path.name for path in paths)} are all named as {split}"
             raise DataError(str(folder), found, "keep one, or name the file itself")
-    return {split: read_files(paths) for split, paths in splits.items()}
+    notes = (Note("sources", f"files of {folder} that no split is named by, not read", len(passed), passed),)
+    return {split: read_files(paths) for split, paths in splits.items()}, notes if passed else ()

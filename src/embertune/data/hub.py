@@ -5,7 +5,7 @@ from __future__ import annotations
 from datasets import Dataset, DatasetDict, load_dataset
 
 from embertune.data.spec import SPLIT_WORDS, Spec, canonical_split
-from embertune.data.store import quiet
+from embertune.data.store import check_room, quiet
 from embertune.errors import DataError
 
 
@@ -20,6 +20,7 @@ def read_hub(spec: Spec) -> dict[str, Dataset]:
         except ValueError as error:  # an unknown split, or a configuration that is missing or unknown
             failure = failure or error
         except Exception as error:
+            check_room(error)
             raise _refused(spec, error) from None
         else:
             return _splits(loaded, spec.split)

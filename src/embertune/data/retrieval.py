@@ -54,7 +54,7 @@ def judged_pairs(source: Source, base: Prepared, place: str, columns: Mapping[st
         cache_key("retrieval", base.fingerprint),
     )
     corpus = Corpus(tuple(corpus_ids.to_pylist()), tuple(documents.to_pylist()))
-    return replace(base, shape="retrieval", rows=rows, corpus=corpus, notes=notes)
+    return replace(base, shape="retrieval", rows=rows, corpus=corpus, notes=(*base.notes, *notes))
 
 
 def _strings(rows: Dataset, column: str) -> pa.Array:

@@ -127,6 +127,9 @@ def header(path: Path, form: str) -> list[str]:
     """The column names of a CSV or TSV file. Raises DataError for empty and for repeated names."""
     names = next(csv.reader((line for _, line in lines(path)), delimiter=DELIMITERS[form], strict=True), [])
     where = f"{path}, line 1"
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        remedy = "separate columns by commas, or by tabs in a file that ends in .tsv"
+        raise DataError(where, f"there is one column, {names[0]!r}", remedy)
     for name in names:
         if not name.strip():
             raise DataError(where, "a column has no name", "give every column a name in the first line")

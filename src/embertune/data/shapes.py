@@ -17,7 +17,7 @@ from embertune.data.nli import NAMES, NO_GOLD, NliSettings, hypotheses, nli_labe
 from embertune.data.prepared import TARGET_COLUMN, Note, Prepared, ShapeName
 from embertune.data.retrieval import judged_pairs
 from embertune.data.sources import Source
-from embertune.data.store import batches, cache_key, picked, whole
+from embertune.data.store import batches, cache_key, picked, quiet, whole
 from embertune.errors import DataError
 
 
@@ -69,11 +69,17 @@ def shape(
     `classes` are the names of the training set's classes, for its dev and test sets: labels are indices into them, and
     labels not among them are appended. Raises DataError for columns in doubt and for values that cannot be used.
     """
-    settings = settings or ShapeSettings()
+    with quiet():
+        return _shape(source, split, settings or ShapeSettings(), classes)
+
+
+def _shape(source: Source, split: str, settings: ShapeSettings, classes: Sequence[str]) -> Prepared:
     place = source.spec if source.spec.endswith(split) or len(source.splits) == 1 else f"{source.spec}@{split}"
     _enough(len(source.splits[split]), place, "row")
     mark = source.fingerprint(split).sha256
-    base = Prepared(source.name, "pairs", source.splits[split], source=source.spec, fingerprint=mark)
+    base = Prepared(
+        source.name, "pairs", source.splits[split], source=source.spec, fingerprint=mark, notes=source.notes
+    )
     if source.corpus is not None:
         return _finished(judged_pairs(source, base, place, settings.columns, settings.shape), settings, place)
     found = detect(look(source.splits[split], place), settings.columns, settings.shape)
@@ -87,7 +93,7 @@ def shape(
         rows=draft.rows,
         classes=draft.classes,
         columns=_columns(found),
-        notes=(*unused, *draft.notes),
+        notes=(*source.notes, *unused, *draft.notes),
     )
     return _finished(prepared, settings, place, _named_groups(task, draft))
 
@@ -114,6 +120,8 @@ def _named_groups(task: Task, draft: Draft) -> Keys | None:
     if group not in task.rows.column_names:
         names = ", ".join(task.rows.column_names)
         raise DataError("data.group", f"no column {group!r} in {task.place}", f"the data has {names}")
+    if is_list(task.rows, group):
+        raise DataError(task.place, f"the group column {group!r} holds lists or objects", "name another")
     missing = sum(piece.null_count for piece in batches(task.rows, group))
     if missing:
         raise DataError(task.place, f"the group column {group!r} is null in {missing} rows", "give every row a group")
@@ -152,7 +160,7 @@ def _texts(task: Task, *roles: str) -> dict[str, str]:
 
 def _labels(task: Task) -> tuple[content.Labels, str]:
     column = task.found.columns["class" if task.found.layout == "classes" else "label"]
-    return content.labels(task.rows, column, content.class_names(task.rows, column)), column
+    return content.labels(task.rows, column, task.place), column
 
 
 def _pairs(task: Task) -> Draft:

@@ -14,6 +14,7 @@ from datasets import ClassLabel, Dataset, DatasetDict
 from embertune.data.beir import is_beir, read_beir
 from embertune.data.files import is_saved, read_file, read_files, read_folder, read_saved, table_of
 from embertune.data.hub import read_hub
+from embertune.data.prepared import Note
 from embertune.data.spec import Spec, canonical_split, format_of, name_of, parse, stem
 from embertune.data.store import fingerprint, quiet
 from embertune.errors import DataError
@@ -41,6 +42,7 @@ class Source:
     corpus: Dataset | None = None
     queries: Dataset | None = None
     label_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
     def pick(self, wanted: str) -> str:
         """The split to read where the user named none: the only one, or else `wanted`. Raises DataError otherwise."""
@@ -111,7 +113,10 @@ def _read_directory(spec: Spec) -> Source:
     if is_beir(folder):
         beir = read_beir(folder, spec.split)
         return Source(spec.text, name, beir.judgements, corpus=beir.corpus, queries=beir.queries)
-    return Source(spec.text, name, read_saved(folder) if is_saved(folder) else read_folder(folder))
+    if is_saved(folder):
+        return Source(spec.text, name, read_saved(folder))
+    splits, notes = read_folder(folder)
+    return Source(spec.text, name, splits, notes=notes)
 
 
 def _or(names: Sequence[str], otherwise: str) -> str:
@@ -150,16 +155,18 @@ def _read_list(items: Sequence[str]) -> Source:
 def _read_object(value: Any) -> Source:
     spec = f"<{type(value).__name__}>"
     if isinstance(value, DatasetDict):
-        splits = {canonical_split(str(key)): rows for key, rows in value.items()}
+        splits = {canonical_split(str(key)): rows.with_format(None) for key, rows in value.items()}
     elif isinstance(value, Dataset):
-        splits = {"train": value}
+        splits = {"train": value.with_format(None)}
     elif _is_list_of(value, (dict,)):
         splits = {"train": Dataset(table_of(value, spec))}
     elif type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "columns"):
         splits = {"train": _from_frame(value, spec)}
     else:
         remedy = "give a path, a Hub id, a list of files, a Dataset, a DatasetDict, a DataFrame or a list of dicts"
-        raise DataError(spec, "no rows embertune can read" if value else "nothing is in it", remedy)
+        raise DataError(
+            spec, "nothing is in it" if isinstance(value, list | tuple | dict) else "no rows embertune can read", remedy
+        )
     for rows in splits.values():
         if len(rows) == 0:
             raise DataError(spec, "it holds no rows", "hand over at least two rows")

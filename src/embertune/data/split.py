@@ -39,7 +39,7 @@ def hold_out(prepared: Prepared, share: float, seed: int, salt: str = "split") -
     For classes, every class keeps a group in the rest. Raises DataError where a side would be empty.
     """
     sides = _sides(prepared, (share,), seed, salt)
-    return _part(prepared, sides == 0, "the rest"), _part(prepared, sides == 1, salt)
+    return _part(prepared, sides == 0, "the rest"), _part(prepared, sides == 1, "what is held out")
 
 
 def split(
@@ -49,6 +49,9 @@ def split(
     seed: int,
 ) -> Sides:
     """The sides of a run. A number is a share of train's groups to hold out; None is no such side.
+
+    Rows stay on their side when others join the data, but for two cases: a row that ties two groups together makes them
+    one, and a class with no group in train gets one back from the other sides.
 
     Shares take disjoint ranges of one hash: test from the bottom, dev from the top, so neither moves with the other. A
     test held out takes train's name; a test set alone keeps its own. Raises DataError where a side would be empty.
@@ -109,7 +112,7 @@ def _part(prepared: Prepared, mask: Mask, side: str) -> Prepared:
     if not mask.any():
         remedy = "give more groups, another share, or a file of its own"
         groups = len(np.unique(group_column(prepared)))
-        raise DataError(f"data.{side}", f"nothing would be in {side}: {prepared.source} has {groups} groups", remedy)
+        raise DataError(prepared.source, f"nothing would be in {side}: it has {groups} groups", remedy)
     return replace(prepared, rows=prepared.rows.select(np.flatnonzero(mask)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -19,10 +20,25 @@ import numpy.typing as npt
 import pyarrow as pa
 from datasets import Dataset
 
+from embertune.errors import DataError
+
 BATCH = 10_000
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 #: Part of every cache key: raise it when what a cached table holds changes its meaning.
 VERSION = 1
+
+
+def check_room(error: BaseException | None) -> None:
+    """Raise DataError if an error, or one that caused it, says that the cache folder is full or cannot be written."""
+    while error is not None:
+        full = isinstance(error, OSError) and (error.errno in _NO_ROOM or "disk space" in str(error))
+        if full:
+            place = str(datasets.config.HF_DATASETS_CACHE)
+            remedy = "make room there, or name another folder in the environment variable HF_DATASETS_CACHE"
+            raise DataError(place, f"the cache of data cannot be written: {error}", remedy) from None
+        error = error.__cause__ or error.__context__
 
 
 @contextmanager
@@ -76,6 +92,9 @@ def mapped(pieces: Iterator[pa.Table], name: str) -> Dataset:
         try:
             _write(pieces, Path(half))
             Path(half).replace(path)
+        except OSError as error:
+            check_room(error)
+            raise
         finally:
             Path(half).unlink(missing_ok=True)
     return Dataset.from_file(str(path))
