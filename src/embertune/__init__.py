@@ -1,6 +1,6 @@
 """embertune: fine-tune a Sentence Transformer on your own data, and know whether it got better.
 
-Importing the package is quick: what needs torch is loaded when it is first used.
+Importing the package is quick: every name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -8,19 +8,25 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from embertune.errors import EmbertuneError
-from embertune.recipe import Recipe, load_recipe, replace
-
 if TYPE_CHECKING:
+    from embertune.errors import EmbertuneError
+    from embertune.recipe import Recipe, load_recipe, replace
     from embertune.result import Result
     from embertune.run import run
 
 __all__ = ["EmbertuneError", "Recipe", "Result", "load_recipe", "replace", "run"]
 
-_LATER = {"run": "embertune.run", "Result": "embertune.result"}
+_HOME = {
+    "EmbertuneError": "embertune.errors",
+    "Recipe": "embertune.recipe",
+    "Result": "embertune.result",
+    "load_recipe": "embertune.recipe",
+    "replace": "embertune.recipe",
+    "run": "embertune.run",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _HOME:
         raise AttributeError(f"module 'embertune' has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,171 @@
+"""The command line: parse, call, print. What a command needs is imported when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embertune.errors import EmbertuneError, Interrupted
+
+if TYPE_CHECKING:
+    from embertune.recipe import Recipe
+    from embertune.terminal import Terminal
+
+#: The folder that comes with the package: an invented institution's help centre.
+SAMPLE = Path(__file__).parent / "sample" / "help"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code: 0 done, 1 a mistake that is explained, 2 wrong usage, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    options = parser().parse_args(words)
+    try:
+        options.command(options)
+    except KeyboardInterrupt:
+        return _told(Interrupted(shlex.join(["embertune", *words])))
+    except EmbertuneError as error:
+        return _told(error)
+    return 0
+
+
+def _told(error: EmbertuneError) -> int:
+    print(f"embertune: {error}", file=sys.stderr)  # noqa: T201 the one message
+    return error.exit_code
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="embertune",
+        description="Fine-tune a Sentence Transformer on your own data, and know whether it got better.",
+    )
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = _command(commands, "run", run_command, "train by a recipe, or on a file, and measure what was gained")
+    run.add_argument("recipe", nargs="?", help="a recipe (.yaml or .toml); without one, --train says what to train on")
+    _data_options(run)
+    run.add_argument("--out", metavar="DIR", help="the run folder (default: runs/NAME)")
+    run.add_argument(
+        "--dry-run", action="store_true", help="show what would be done and what it would take; no training"
+    )
+    _talk_options(run)
+
+    init = _command(
+        commands, "init", init_command, "write a complete recipe for some data, with a reason at each decision"
+    )
+    init.add_argument("data", help="a file, a folder or a Hub id")
+    init.add_argument("--model", metavar="M", help="the model to start from")
+    init.add_argument("--out", metavar="FILE", default="recipe.yaml", help="the recipe to write (default: recipe.yaml)")
+    init.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fix a setting, as in the recipe")
+    _talk_options(init)
+
+    demo = _command(commands, "demo", demo_command, "the main job on the help centre that comes with embertune")
+    demo.add_argument("--out", metavar="DIR", default="runs/demo", help="the run folder (default: runs/demo)")
+    _talk_options(demo)
+    return top
+
+
+def _command(
+    commands: Any, name: str, call: Callable[[argparse.Namespace], None], means: str
+) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(
+        name, help=means, description=means[0].upper() + means[1:] + "."
+    )
+    made.set_defaults(command=call)
+    return made
+
+
+def _data_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", metavar="M", help="the model to start from: a folder or a Hub id (model.name)")
+    command.add_argument("--train", metavar="FILE", help="the rows to train on (data.train)")
+    command.add_argument("--dev", metavar="FILE", help="rows that steer training (data.dev)")
+    command.add_argument("--test", metavar="FILE", help="rows for the verdict (data.test)")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a leaf, e.g. train.epochs=2; repeatable",
+    )
+
+
+def _talk_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--quiet", action="store_true", help="print the outcome only")
+    command.add_argument("--json", action="store_true", help="print the outcome as one JSON object, and nothing else")
+
+
+def run_command(options: argparse.Namespace) -> None:
+    """Train, or show what training would do."""
+    recipe = _recipe(options)
+    out = options.out or f"runs/{_name(options)}"
+    if options.dry_run:
+        from embertune.dryrun import dry_run
+
+        _terminal(options).preview(dry_run(recipe, _terminal(options)))
+        return
+    _train(recipe, out, options)
+
+
+def init_command(options: argparse.Namespace) -> None:
+    """Write a recipe."""
+    from embertune.init import write_recipe
+    from embertune.recipe import parse_setting
+
+    settings = dict(parse_setting(text) for text in options.set)
+    if options.model:
+        settings["model.name"] = options.model
+    terminal = _terminal(options)
+    text = write_recipe(options.data, Path(options.out), settings, terminal)
+    terminal.recipe(Path(options.out), text)
+
+
+def demo_command(options: argparse.Namespace) -> None:
+    """The main job on the bundled sample."""
+    from embertune.recipe import load_recipe
+
+    tests = {name: f"{SAMPLE}@test-{name}" for name in ("wordings", "articles")}
+    settings = {"data.train": str(SAMPLE), "data.dev": f"{SAMPLE}@dev", "data.test": tests}
+    _train(load_recipe(set=settings), options.out, options)
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    from embertune.recipe import load_recipe, parse_setting
+
+    settings: dict[str, Any] = {}
+    for option, leaf in (("model", "model.name"), ("train", "data.train"), ("dev", "data.dev"), ("test", "data.test")):
+        if text := getattr(options, option):
+            may_be_a_share = option in ("dev", "test")
+            settings[leaf] = parse_setting(f"{leaf}={text}")[1] if may_be_a_share else text
+    settings |= dict(parse_setting(text) for text in options.set)
+    recipe = load_recipe(options.recipe, set=settings)
+    if recipe.data.train is None:
+        from embertune.errors import Problem, RecipeError
+
+        raise RecipeError(Problem("data.train", "no training data is named", "give a recipe, or --train FILE"))
+    return recipe
+
+
+def _name(options: argparse.Namespace) -> str:
+    if options.recipe:
+        return Path(options.recipe).stem
+    return Path(options.train).name.split(".")[0] if options.train else "run"
+
+
+def _train(recipe: Recipe, out: str, options: argparse.Namespace) -> None:
+    terminal = _terminal(options)
+    terminal.hello()
+    from embertune.run import run
+
+    with terminal:
+        result = run(recipe, out, watch=terminal)
+    terminal.result(result)
+
+
+def _terminal(options: argparse.Namespace) -> Terminal:
+    from embertune.terminal import Terminal
+
+    return Terminal(quiet=options.quiet or options.json, json=options.json)

@@ -1,0 +1,135 @@
+"""What a run would do and what it would take, without training: `embertune run --dry-run`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from embertune.data.prepared import Prepared
+from embertune.data.shapes import describe
+from embertune.model.encode import count_tokens
+from embertune.model.layers import find_layers
+from embertune.plan import Plan, column_prompts, plan
+from embertune.recipe import Recipe
+from embertune.recipe.explain import to_yaml
+from embertune.recipe.guidance import TRAINING_PASSES
+from embertune.recipe.units import parse_span
+from embertune.training.fit import plan_course
+from embertune.watch import Watcher
+
+#: Texts that are encoded to learn how fast this machine is.
+SAMPLE = 64
+#: Weights, gradients, two moments of AdamW, and the best state kept: all in float32.
+COPIES = 5
+FLOAT = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would take: steps, seconds, bytes at the peak, bytes on disk."""
+
+    steps: int
+    seconds: float
+    memory: float
+    disk: float
+
+    def lines(self) -> list[tuple[str, str]]:
+        """For people to read."""
+        return [
+            ("steps", f"{self.steps:,}"),
+            ("time", f"about {_rough(self.seconds)}, training and measuring"),
+            ("memory", f"about {self.memory / 2**30:.1f} GiB beside the program itself"),
+            ("disk", f"about {self.disk / 2**20:,.0f} MiB in the run folder"),
+        ]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Everything a dry run shows."""
+
+    recipe_yaml: str
+    rows: list[dict[str, str]]
+    layers: list[tuple[str, int, str]]
+    estimate: Estimate
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def dry_run(recipe: Recipe, watch: Watcher) -> Preview:
+    """Do all that comes before training, and estimate the rest from a few texts encoded on this machine."""
+    planned = plan(recipe, None, None, watch)
+    resolved = planned.resolved
+    layers = [
+        (str(name), int(count), f"{share:.1%}") for name, count, share, _ in find_layers(planned.built.model).as_rows()
+    ]
+    rows = describe(planned.data.sides.train) if recipe.report.examples else []
+    return Preview(to_yaml(resolved.recipe, resolved.reasons), rows, layers, estimate(planned))
+
+
+def estimate(planned: Plan) -> Estimate:
+    """Steps are counted; time, memory and disk are estimates.
+
+    A trained text costs three encoded ones. Activations by Korthikanti et al. 2022, arXiv:2205.05198, equation 1, in
+    float32.
+    """
+    train, recipe = planned.data.sides.train, planned.resolved.recipe
+    course = plan_course(train, recipe)
+    assert isinstance(recipe.train.batch_size, int)
+    columns = _columns(train)
+    trained = course.batches * recipe.train.batch_size * len(columns)
+    every = recipe.guard.eval_every
+    looks = course.steps // parse_span(every).in_steps(course.batches_of_epochs[0]) + 2 if every else 0
+    dev = planned.scene.dev.texts_to_encode if planned.scene.dev else 0
+    tests = sum(evalset.texts_to_encode for evalset in planned.scene.tests)
+    seconds = _seconds_per_text(planned, columns) * (TRAINING_PASSES * trained + looks * dev + 2 * tests)
+    weights = FLOAT * sum(p.numel() for p in planned.built.model.parameters())
+    return Estimate(course.steps, seconds, COPIES * weights + _activations(planned, columns), weights + 2**20)
+
+
+def _columns(train: Prepared) -> Mapping[str, list[str]]:
+    """A sample of the texts of each column; for classes, anchor and positive are both `text`."""
+    rows = train.rows.select(np.linspace(0, len(train) - 1, min(SAMPLE, len(train)), dtype=int).tolist())
+    columns = {column: list(rows[column]) for column in train.text_columns}
+    return {"text": columns["text"], "text again": columns["text"]} if train.shape == "classes" else columns
+
+
+def _seconds_per_text(planned: Plan, columns: Mapping[str, list[str]]) -> float:
+    texts = [text for column in columns.values() for text in column][: 2 * SAMPLE]
+    planned.encode(texts[:8], "")
+    started = time.perf_counter()
+    planned.encode(texts, "")
+    return (time.perf_counter() - started) / len(dict.fromkeys(texts))
+
+
+def _activations(planned: Plan, columns: Mapping[str, list[str]]) -> float:
+    config = getattr(planned.built.model.transformers_model, "config", None)
+    layers, hidden, heads = (_number(config, *names) for names in _SIZES)
+    size = planned.resolved.recipe.train.batch_size
+    assert isinstance(size, int)
+    prompts = column_prompts(planned.built, tuple(columns))
+    total = 0.0
+    for column, texts in columns.items():
+        longest = int(np.percentile(count_tokens(planned.built.model, texts, prompts.get(column, "")), 98))
+        length = min(longest, planned.built.model.max_seq_length or longest)
+        total += length * size * hidden * (34 + 5 * heads * length / max(hidden, 1)) * layers
+    return total * FLOAT / 2
+
+
+#: Where families keep their number of layers, hidden size and number of heads.
+_SIZES = (("num_hidden_layers", "n_layers"), ("hidden_size", "dim"), ("num_attention_heads", "n_heads"))
+
+
+def _number(config: object, *names: str) -> int:
+    return next((int(getattr(config, name)) for name in names if getattr(config, name, None)), 0)
+
+
+def _rough(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

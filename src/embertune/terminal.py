@@ -1,0 +1,209 @@
+"""What a person sees: stages and progress while a run goes on, the table and the verdict at its end."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.syntax import Syntax
+from rich.table import Table
+
+from embertune.watch import Progress as Step
+
+if TYPE_CHECKING:
+    from embertune.dryrun import Preview
+    from embertune.result import Result
+
+_COLOURS = {"better": "green", "worse": "red"}
+#: Lines of progress in a log, where there is no terminal to draw a bar on.
+_LOG_LINES = 10
+
+
+class Terminal:
+    """A watcher that draws on the terminal, writes plain lines into a log, or keeps quiet until the end."""
+
+    def __init__(self, *, quiet: bool = False, json: bool = False, console: Console | None = None) -> None:
+        self.quiet, self.json = quiet, json
+        self.console = console or Console(highlight=False)
+        self._bar: Progress | None = None
+        self._task: Any = None
+        self._logged = 0
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_bar()
+
+    def hello(self) -> None:
+        """Something on the screen before the first slow import."""
+        if self.console.is_terminal:
+            self._say("[dim]loading …[/]")
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """A stage begins."""
+        self._close_bar()
+        self._say(f"[bold]{name:<9}[/] {escape(detail)}")
+
+    def note(self, text: str) -> None:
+        """Something worth knowing."""
+        self._say(f"          [dim]{escape(text)}[/]")
+
+    def step(self, progress: Step) -> None:
+        """Move the bar, or write a line now and then."""
+        if self.quiet:
+            return
+        if self.console.is_terminal:
+            self._draw(progress)
+            return
+        due = progress.step * _LOG_LINES // progress.steps
+        if due > self._logged or progress.step == progress.steps:
+            self._logged = due
+            self.console.print(
+                f"          step {progress.step}/{progress.steps}  {_progress_line(progress)}", soft_wrap=True
+            )
+
+    def _draw(self, progress: Step) -> None:
+        if self._bar is None:
+            columns = (
+                TextColumn("          "),
+                BarColumn(28),
+                TextColumn("{task.completed}/{task.total}  {task.fields[line]}"),
+            )
+            self._bar = Progress(*columns, console=self.console)
+            self._task = self._bar.add_task("train", total=progress.steps, line="")
+            self._bar.start()
+        self._bar.update(self._task, completed=progress.step, line=_progress_line(progress))
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            self.console.print(text, soft_wrap=True)
+
+    def result(self, result: Result) -> None:
+        """The table, the verdict, the paths; or all of it as JSON."""
+        if self.json:
+            self.console.print_json(jsonlib.dumps(_record(result), default=str))
+            return
+        if result.primary and not self.quiet:
+            self.console.print()
+            self.console.print(result_table(result))
+        colour = _COLOURS.get(result.verdict, "yellow")
+        self.console.print(f"\n[bold {colour}]{escape(result.sentence)}[/]", soft_wrap=True)
+        self.console.print(f"saved: {result.chosen}, {escape(result.reason)}", soft_wrap=True)
+        self.console.print(f"model:  {result.model}\nreport: {result.report}", soft_wrap=True, markup=False)
+
+    def recipe(self, path: Path, text: str) -> None:
+        """A recipe that was written."""
+        if self.json:
+            self.console.print_json(jsonlib.dumps({"recipe": str(path)}))
+            return
+        if not self.quiet:
+            self._yaml(text)
+        self.console.print(f"written: {path}\nnext:    embertune run {path}", soft_wrap=True, markup=False)
+
+    def _yaml(self, text: str) -> None:
+        if self.console.is_terminal:
+            self.console.print(Syntax(text, "yaml", word_wrap=True, background_color="default"))
+        else:
+            self.console.print(text, soft_wrap=True, markup=False)
+
+    def preview(self, preview: Preview) -> None:
+        """All that a dry run found out."""
+        if self.json:
+            self.console.print_json(jsonlib.dumps(preview.as_record(), default=str))
+            return
+        self._yaml(preview.recipe_yaml)
+        self.console.print("\n[bold]rows[/]")
+        for row in preview.rows:
+            self.console.print(_row_table(row))
+        self.console.print("[bold]layers[/]")
+        self.console.print(_layer_table(preview.layers))
+        self.console.print("[bold]estimate[/]")
+        for name, value in preview.estimate.lines():
+            self.console.print(f"  {name:<10} {value}", markup=False)
+
+
+def _progress_line(progress: Step) -> str:
+    parts = [f"loss {progress.loss:.4f}"]
+    if progress.metric and progress.best is not None:
+        parts.append(f"best {progress.metric} {progress.best:.4f}")
+    parts.append(f"{progress.texts_per_second:,.0f} texts/s")
+    parts.append(f"{duration(progress.seconds_left)} left")
+    return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def result_table(result: Result) -> Table:
+    """Baseline, tuned and change with its interval: the primary metric first, then the headline of every similarity."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("metric")
+    for name in ("baseline", "tuned", "change", "95 % interval"):
+        table.add_column(name, justify="right")
+    for metric in _shown(result):
+        change = result.change[metric]
+        style = "bold" if metric == result.primary else ""
+        interval = f"{change.low:+.4f} … {change.high:+.4f}"
+        cells = (f"{result.baseline[metric]:.4f}", f"{result.tuned[metric]:.4f}", f"{change.difference:+.4f}", interval)
+        table.add_row(metric, *cells, style=style)
+    return table
+
+
+def _shown(result: Result) -> list[str]:
+    """The primary metric and its like on every test set and under every similarity; the report has the rest."""
+    assert result.primary is not None
+    kinds = {_kind(result.primary)}
+    alike = [metric for metric in result.change if _kind(metric) in kinds and metric != result.primary]
+    return [result.primary, *alike]
+
+
+def _kind(metric: str) -> str:
+    """The metric without set and similarity: `help-test_cosine_ndcg@10` -> `ndcg@10`."""
+    from embertune.evaluate.similarity import SIMILARITIES
+
+    last = metric.rsplit("-test_", 1)[-1]
+    return "_".join(part for part in last.split("_") if part not in (*SIMILARITIES, "max"))
+
+
+def _row_table(row: Mapping[str, str]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    for role, text in row.items():
+        table.add_row(f"[dim]{role}[/]", escape(text if len(text) <= 200 else text[:199] + "…"))
+    return table
+
+
+def _layer_table(layers: list[tuple[str, int, str]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim")
+    for name, justify in (("layer", "left"), ("parameters", "right"), ("share", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name, parameters, share in layers:
+        table.add_row(name, f"{parameters:,}", share)
+    return table
+
+
+def _record(result: Result) -> dict[str, Any]:
+    record = {key: value for key, value in asdict(result).items() if key != "change"}
+    change = {name: asdict(one) for name, one in result.change.items()}
+    return {**record, "change": change, "model": str(result.model), "report": str(result.report)}
