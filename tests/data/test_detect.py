@@ -12,7 +12,7 @@ from embertune.data.roles import ALIASES, is_id
 from embertune.data.shapes import ShapeSettings, describe, shape
 from embertune.data.sources import read
 from embertune.errors import DataError
-from tests.data.made import Row, shaped
+from tests.data.made import Row, rows_of, shaped
 
 _WORDS = ("harbour", "lantern", "ferry", "quay")
 
@@ -29,66 +29,75 @@ _NAMES = ("a", "b", "a", "b")
 _NLI = ("entailment", "contradiction", "neutral", "entailment")
 
 
-@pytest.mark.parametrize(
-    ("rows", "shape_", "columns"),
-    [
-        (made(["anchor", "positive"]), "pairs", {"anchor": "anchor", "positive": "positive"}),
-        (made(["query", "passage"]), "pairs", {"anchor": "query", "positive": "passage"}),
-        (made(["Question", "ANSWER"]), "pairs", {"anchor": "Question", "positive": "ANSWER"}),
-        (made(["sentence1", "sentence2"]), "pairs", {"anchor": "sentence1", "positive": "sentence2"}),
-        (
-            made(["query", "positive", "negative"]),
-            "triplets",
-            {"anchor": "query", "positive": "positive", "negative": "negative"},
-        ),
-        (
-            made(["query", "document", "neg_2", "neg_1"]),
-            "triplets",
-            {"anchor": "query", "positive": "document", "negative": "neg_1", "negative_2": "neg_2"},
-        ),
-        (
-            made(["premise", "entailment", "contradiction"]),
-            "triplets",
-            {"anchor": "premise", "positive": "entailment", "negative": "contradiction"},
-        ),
-        (
-            made(["sentence1", "sentence2"], score=_SCORES),
-            "scored",
-            {"sentence1": "sentence1", "sentence2": "sentence2", "score": "score"},
-        ),
-        (
-            made(["text_a", "text_b"], similarity=_SCORES),
-            "scored",
-            {"sentence1": "text_a", "sentence2": "text_b", "score": "similarity"},
-        ),
-        (
-            made(["sentence1", "sentence2"], label=_SCORES),
-            "scored",
-            {"sentence1": "sentence1", "sentence2": "sentence2", "label": "label"},
-        ),
-        (
-            made(["question1", "question2"], is_duplicate=_BITS),
-            "labelled",
-            {"sentence1": "question1", "sentence2": "question2", "label": "is_duplicate"},
-        ),
-        (
-            made(["query", "passage"], label=(True, False, True, False)),
-            "labelled",
-            {"sentence1": "query", "sentence2": "passage", "label": "label"},
-        ),
-        (made(["text"], label=_NAMES), "classes", {"text": "text", "label": "label"}),
-        (made(["utterance"], intent=_NAMES), "classes", {"text": "utterance", "label": "intent"}),
-        (made(["question"], category=(3, 4, 3, 4)), "classes", {"text": "question", "label": "category"}),
-        (
-            made(["text"], label=(0, 1, 0, 1), label_text=_NAMES),
-            "classes",
-            {"text": "text", "label": "label_text"},
-        ),
-    ],
-)
+FOUND = [
+    (made(["anchor", "positive"]), "pairs", {"anchor": "anchor", "positive": "positive"}),
+    (made(["query", "passage"]), "pairs", {"anchor": "query", "positive": "passage"}),
+    (made(["Question", "ANSWER"]), "pairs", {"anchor": "Question", "positive": "ANSWER"}),
+    (made(["sentence1", "sentence2"]), "pairs", {"anchor": "sentence1", "positive": "sentence2"}),
+    (
+        made(["query", "positive", "negative"]),
+        "triplets",
+        {"anchor": "query", "positive": "positive", "negative": "negative"},
+    ),
+    (
+        made(["query", "document", "neg_2", "neg_1"]),
+        "triplets",
+        {"anchor": "query", "positive": "document", "negative": "neg_1", "negative_2": "neg_2"},
+    ),
+    (
+        made(["premise", "entailment", "contradiction"]),
+        "triplets",
+        {"anchor": "premise", "positive": "entailment", "negative": "contradiction"},
+    ),
+    (
+        made(["sentence1", "sentence2"], score=_SCORES),
+        "scored",
+        {"sentence1": "sentence1", "sentence2": "sentence2", "score": "score"},
+    ),
+    (
+        made(["text_a", "text_b"], similarity=_SCORES),
+        "scored",
+        {"sentence1": "text_a", "sentence2": "text_b", "score": "similarity"},
+    ),
+    (
+        made(["sentence1", "sentence2"], label=_SCORES),
+        "scored",
+        {"sentence1": "sentence1", "sentence2": "sentence2", "label": "label"},
+    ),
+    (
+        made(["question1", "question2"], is_duplicate=_BITS),
+        "labelled",
+        {"sentence1": "question1", "sentence2": "question2", "label": "is_duplicate"},
+    ),
+    (
+        made(["query", "passage"], label=(True, False, True, False)),
+        "labelled",
+        {"sentence1": "query", "sentence2": "passage", "label": "label"},
+    ),
+    (made(["text"], label=_NAMES), "classes", {"text": "text", "label": "label"}),
+    (made(["utterance"], intent=_NAMES), "classes", {"text": "utterance", "label": "intent"}),
+    (made(["question"], category=(3, 4, 3, 4)), "classes", {"text": "question", "label": "category"}),
+    (
+        made(["text"], label=(0, 1, 0, 1), label_text=_NAMES),
+        "classes",
+        {"text": "text", "label": "label_text"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("rows", "shape_", "columns"), FOUND)
 def test_names_of_columns_make_the_shape(rows: list[Row], shape_: str, columns: dict[str, str]) -> None:
     prepared = shaped(rows)
     assert (prepared.shape, dict(prepared.columns)) == (shape_, columns)
+
+
+@pytest.mark.parametrize(("rows", "shape_", "columns"), FOUND)
+def test_what_was_found_can_be_written_and_gives_the_same_rows(
+    rows: list[Row], shape_: Any, columns: dict[str, str]
+) -> None:
+    found, written = shaped(rows), shaped(rows, columns=columns, shape=shape_)
+    assert rows_of(written.rows) == rows_of(found.rows)
+    assert written.columns == found.columns
 
 
 @pytest.mark.parametrize("names", [("premise", "hypothesis"), ("sentence1", "sentence2")])

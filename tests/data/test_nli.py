@@ -97,12 +97,12 @@ def test_premises_compare_without_white_space() -> None:
     assert len(nli(ROWS)) == 5
 
 
-def test_what_is_left_out_is_told() -> None:
+def test_what_is_left_out_is_told_with_the_first_rows() -> None:
     notes = nli([*ROWS, ROWS[0], ("x", "y", "-")]).notes
-    assert [(note.count, note.text.partition(":")[0]) for note in notes] == [
-        (1, "rows without a gold label left out"),
-        (1, "rows left out"),
-        (1, "5 triplets of 2 premises; 1 others lack an entailed or a contradicting one"),
+    assert [(note.text.partition(":")[0], note.count, note.examples) for note in notes] == [
+        ("rows left out", 1, ("row 10",)),
+        ("rows left out", 1, ("row 9",)),
+        ("premises left out, of 3", 1, ("row 8",)),
     ]
 
 

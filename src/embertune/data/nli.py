@@ -73,7 +73,8 @@ class Triplets:
         if len(places) == len(self):
             return self
         neutral = None if self.neutral is None else self.neutral[places]
-        note = Note("shape", f"triplets left out: {why}", len(self) - len(places))
+        lost = np.setdiff1d(np.arange(len(self)), places)
+        note = Note("shape", f"triplets left out: {why}", len(lost), _shown(self.entailed[lost]))
         return Triplets(self.entailed[places], self.contradicting[places], neutral, (*self.notes, note))
 
     def keys(self, rows: Hypotheses) -> Keys:
@@ -103,8 +104,7 @@ def nli_labels(found: Labels, place: str, column: str) -> tuple[Codes, Note | No
     without = np.flatnonzero(codes == NO_GOLD)
     if not len(without):
         return codes, None
-    rows = tuple(f"row {int(i) + 1}" for i in without[:3])
-    return codes, Note("shape", "rows without a gold label left out", len(without), rows)
+    return codes, Note("shape", "rows left out: they have no gold label", len(without), _shown(without))
 
 
 def _label(value: Any) -> int:
@@ -131,9 +131,9 @@ def hypotheses(premises: Keys, texts: Keys, codes: Codes) -> tuple[Hypotheses, t
     kept = gold[np.sort(first)]
     by_label = tuple(kept[codes[kept] == label] for label in range(len(NAMES)))
     rows = Hypotheses(premises, texts, (by_label[0], by_label[1], by_label[2]))
-    repeats = len(gold) - len(kept)
+    repeats = np.setdiff1d(gold, kept)
     text = "rows left out: they repeat an earlier premise, hypothesis and label"
-    return rows, (Note("shape", text, repeats),) if repeats else ()
+    return rows, (Note("shape", text, len(repeats), _shown(repeats)),) if len(repeats) else ()
 
 
 def triplets(rows: Hypotheses, settings: NliSettings, seed: int, place: str) -> Triplets:
@@ -145,6 +145,7 @@ def triplets(rows: Hypotheses, settings: NliSettings, seed: int, place: str) -> 
     made = _every_pair(rows, place)
     if settings.keep_pairs:
         made = _borrow(made, rows, seed)
+    made = _unpaired(made, rows)
     differs = rows.hypotheses[made.entailed] != rows.hypotheses[made.contradicting]
     made = made.keep(np.flatnonzero(differs), "the hypothesis is labelled both ways")
     if settings.neutral:
@@ -156,15 +157,23 @@ def triplets(rows: Hypotheses, settings: NliSettings, seed: int, place: str) -> 
     if not len(made):
         remedy = "keep_pairs keeps premises without a contradiction; otherwise the rows are of no use for triplets"
         raise DataError(place, "no premise has both an entailed and a contradicting hypothesis", remedy)
-    return replace(made, notes=(_used(made, rows), *made.notes))
+    return made
 
 
-def _used(made: Triplets, rows: Hypotheses) -> Note:
-    """What became of the premises: few data sets have all three labels for each."""
-    premises = len(np.unique(rows.premises[np.concatenate(rows.by_label)]))
-    used = len(np.unique(rows.premises[made.entailed]))
-    text = f"{len(made)} triplets of {used} premises; {premises - used} others lack an entailed or a contradicting one"
-    return Note("shape", text, premises - used)
+def _unpaired(made: Triplets, rows: Hypotheses) -> Triplets:
+    """Add a note on the premises that no triplet comes of: few data sets have all labels for each."""
+    labelled = np.sort(np.concatenate(rows.by_label))
+    premises, first = np.unique(rows.premises[labelled], return_index=True)
+    lost = np.sort(labelled[first[~np.isin(premises, rows.premises[made.entailed])]])
+    if not len(lost):
+        return made
+    text = f"premises left out, of {len(premises)}: they lack an entailed or a contradicting hypothesis"
+    return replace(made, notes=(*made.notes, Note("shape", text, len(lost), _shown(lost))))
+
+
+def _shown(rows: Places) -> tuple[str, ...]:
+    """The first rows, by their number from 1, as examples."""
+    return tuple(f"row {int(row) + 1}" for row in rows[:3])
 
 
 def _every_pair(rows: Hypotheses, place: str) -> Triplets:
