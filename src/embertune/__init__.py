@@ -5,7 +5,9 @@ Importing the package is quick: every name is loaded when it is first used.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,11 +24,24 @@ _HOME = {
     "Result": "embertune.result",
     "load_recipe": "embertune.recipe",
     "replace": "embertune.recipe",
-    "run": "embertune.run",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'embertune' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+class _Package(ModuleType):
+    """`embertune.run` is the function, also after the module of the same name was imported."""
+
+    @property
+    def run(self) -> Any:
+        return import_module("embertune.run").run
+
+    @run.setter
+    def run(self, module: ModuleType) -> None:
+        """The import system puts the module here; it stays reachable as `from embertune.run import …`."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'embertune' has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)
+
+
+sys.modules[__name__].__class__ = _Package
