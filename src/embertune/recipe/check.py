@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from embertune.errors import Problem, RecipeError
+from embertune.recipe.extra import problems_of_extra
 from embertune.recipe.losses import LOSSES
+from embertune.recipe.near import did_you_mean
 from embertune.recipe.sections import LossOptions, Recipe, TrainSection
-
-#: Arguments of the underlying trainer that embertune sets itself, and the leaf that stands for each.
-OWNED_TRAINER_ARGUMENTS: dict[str, str] = {
-    "output_dir": "--out",
-    "num_train_epochs": "train.epochs",
-    "max_steps": "train.max_steps",
-    "per_device_train_batch_size": "train.batch_size",
-    "per_device_eval_batch_size": "nothing: evaluation is embertune's own",
-    "gradient_accumulation_steps": "train.accumulate",
-    "learning_rate": "train.learning_rate",
-    "weight_decay": "train.weight_decay",
-    "max_grad_norm": "train.gradient_clip",
-    "lr_scheduler_type": "train.schedule",
-    "warmup_steps": "train.warmup",
-    "warmup_ratio": "train.warmup",
-    "eval_strategy": "guard.eval_every",
-    "eval_steps": "guard.eval_every",
-    "metric_for_best_model": "guard.metric",
-    "load_best_model_at_end": "nothing: the best state is always restored",
-    "save_strategy": "nothing: embertune saves",
-    "save_steps": "nothing: embertune saves",
-    "logging_strategy": "nothing: every step is in history.jsonl",
-    "logging_steps": "nothing: every step is in history.jsonl",
-    "report_to": "nothing yet",
-    "disable_tqdm": "--quiet",
-    "seed": "seed",
-    "data_seed": "seed",
-    "batch_sampler": "train.loss",
-    "prompts": "model.prompts",
-    "optim": "nothing: AdamW",
-    "do_train": "nothing",
-    "do_eval": "nothing",
-    "resume_from_checkpoint": "nothing: run the same command again",
-}
 
 
 def check(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
@@ -67,12 +34,6 @@ def known_paths(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator
             yield prefix + name
         if inner is not None:
             yield from known_paths(inner, f"{prefix}{name}.")
-
-
-def did_you_mean(word: str, known: list[str], fallback: str) -> str:
-    """The nearest known spellings, or `fallback`."""
-    near = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
-    return f"did you mean {' or '.join(repr(n) for n in near)}?" if near else fallback
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:
@@ -127,9 +88,7 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
     if train.max_steps is None and train.epochs is None:
         yield Problem("train.epochs", "found null without train.max_steps", "write epochs, max_steps or auto")
     yield from _loss_conflicts(train)
-    for key in train.extra:
-        if key in OWNED_TRAINER_ARGUMENTS:
-            yield Problem(f"train.extra.{key}", "embertune sets this argument", f"use {OWNED_TRAINER_ARGUMENTS[key]}")
+    yield from problems_of_extra(train.extra)
     yield from _data_conflicts(recipe)
     yield from _guard_conflicts(recipe)
 

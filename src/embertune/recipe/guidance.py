@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embertune.errors import Problem, RecipeError
-from embertune.recipe.check import did_you_mean, loss_options
+from embertune.recipe.check import loss_options
 from embertune.recipe.load import replace
-from embertune.recipe.losses import LOSSES, losses_for
+from embertune.recipe.losses import LOSSES, Sampler, losses_for
+from embertune.recipe.near import did_you_mean
 from embertune.recipe.sections import Recipe
 
 SBERT = "Reimers & Gurevych 2019, arXiv:1908.10084"
@@ -291,11 +292,26 @@ def _misfits_of_loss(recipe: Recipe, facts: Facts) -> Iterator[Problem]:
             f"write one of {', '.join(losses_for(facts.origin))}",
         )
         return
-    if (
-        row.samplers[facts.shape] == "class_pairs"
-        and isinstance(train.batch_size, int)
-        and train.batch_size > facts.classes
-    ):
+    if row.most_texts is not None and facts.texts_per_row > row.most_texts:
+        yield Problem(
+            "train.loss",
+            f"{train.loss} takes {row.most_texts} texts a row, and the data has {facts.texts_per_row}",
+            "leave columns out in data.columns, or write multiple_negatives_ranking",
+        )
+    yield from _misfits_of_batch(recipe, facts, row.samplers[facts.shape])
+
+
+def _misfits_of_batch(recipe: Recipe, facts: Facts, sampler: Sampler) -> Iterator[Problem]:
+    train = recipe.train
+    if not isinstance(train.batch_size, int):
+        return
+    if sampler == "class_groups" and train.batch_size < 4:
+        yield Problem(
+            "train.batch_size",
+            f"found {train.batch_size}, and {train.loss} needs two rows of two classes in a batch",
+            "write 4 or more",
+        )
+    if sampler == "class_pairs" and train.batch_size > facts.classes:
         yield Problem(
             "train.batch_size",
             f"found {train.batch_size}, and a batch holds one pair of each of {facts.classes} classes",

@@ -41,7 +41,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise RecipeError(
             Problem(str(path), "no such file", "check the path, or write one with `embertune init DATA`")
@@ -50,6 +50,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise RecipeError(Problem(str(path), "is a folder", "give a recipe file (.yaml or .toml)")) from None
     except UnicodeDecodeError as error:
         raise RecipeError(Problem(str(path), f"is not UTF-8 at byte {error.start}", "save it as UTF-8")) from None
+    except OSError as error:
+        raise RecipeError(Problem(str(path), f"cannot be read ({error.strerror})", "check the path")) from None
     raw = _toml(text, str(path)) if path.suffix == ".toml" else _yaml(text, str(path))
     if raw is None:
         raw = {}
@@ -67,7 +69,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _yaml(text: str, where: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except (YAMLError, ValueError, TypeError) as error:  # the last two: a date or a key that cannot be
         first = " ".join(str(error).split())
         raise RecipeError(Problem(where, f"is not YAML: {first[:300]}", "mend that line")) from None
 

@@ -36,13 +36,17 @@ class Option:
 
 @dataclass(frozen=True)
 class LossRow:
-    """A loss as the recipe sees it. `samplers` maps each accepted shape to the way its batches are put together."""
+    """A loss as the recipe sees it. `samplers` maps each accepted shape to the way its batches are put together.
+
+    `most_texts` is how many texts a row may have, None for any number.
+    """
 
     means: str
     samplers: Mapping[str, Sampler]
     options: Mapping[str, Option]
     source: str
     in_batch_negatives: bool = False
+    most_texts: int | None = None
 
     @property
     def shapes(self) -> tuple[str, ...]:
@@ -76,6 +80,7 @@ LOSSES: dict[LossName, LossRow] = {
             "margin": Option(0.2, "how much nearer the positive must be", usual=(0.05, 5.0)),
         },
         source="Schroff et al. 2015, arXiv:1503.03832, section 3.1",
+        most_texts=3,
     ),
     "contrastive": LossRow(
         means="similar pairs are drawn together, others pushed beyond a margin",

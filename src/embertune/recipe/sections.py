@@ -59,7 +59,7 @@ def leaf(default: Any, means: str, expects: str) -> Any:
 class Section(BaseModel):
     """A frozen section: unknown keys are refused, numbers are not made from text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
 
 class ModelSection(Section):
