@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,21 +16,28 @@ from embertune.evaluate.scene import Scene, arrange, metric_names
 from embertune.evaluate.score import Encode
 from embertune.model.build import POOLINGS, Built, adopt, build, pooling_of
 from embertune.model.encode import make_encode
+from embertune.model.save import fingerprint as weights
 from embertune.recipe import Recipe, replace
 from embertune.recipe.guidance import Facts, Resolved, decide
 from embertune.recipe.sections import ModelSection
+from embertune.training.fit import Course, host_arguments, plan_course
 from embertune.watch import Watcher
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that is ready to begin; `encode` uses the weights that `built.model` has at the time of the call."""
+    """A run that is ready to begin; `encode` uses the weights that `built.model` has at the time of the call.
+
+    `fingerprint` stands for all that decides over the outcome and is not in the resolved recipe.
+    """
 
     data: Data
     built: Built
     scene: Scene
     encode: Encode
     resolved: Resolved
+    course: Course
+    fingerprint: str
 
 
 def plan(recipe: Recipe, given: Given | None, model: SentenceTransformer | None, watch: Watcher) -> Plan:
@@ -42,10 +51,33 @@ def plan(recipe: Recipe, given: Given | None, model: SentenceTransformer | None,
     leaves, why = _model_leaves(recipe.model, built, facts.roles, handed_over=model is not None)
     resolved = decide(replace(recipe, {**data.settings, **leaves}), facts)
     reasons = {path: reason for path, reason in {**data.reasons, **why, **resolved.reasons}.items() if reason}
+    host_arguments(resolved.recipe, ".")  # refuses now what the trainer would refuse later
+    course = plan_course(data.sides.train, resolved.recipe)
+    data = dataclasses.replace(data, sides=dataclasses.replace(data.sides, notes=data.sides.notes + course.notes))
     for text in (*(note.text for note in data.notes), *built.notes, *resolved.notes):
         watch.note(text)
     encode = make_encode(built.model, built.role_prompts)
-    return Plan(data, built, scene, encode, Resolved(resolved.recipe, reasons, resolved.notes))
+    resolved = Resolved(resolved.recipe, reasons, resolved.notes)
+    return Plan(data, built, scene, encode, resolved, course, _fingerprint(data, None if model is None else built))
+
+
+def _fingerprint(data: Data, handed_over: Built | None) -> str:
+    """Of the data, and of the weights of a model that is handed over."""
+    if handed_over is None:
+        return data.fingerprint
+    return hashlib.sha256(f"{data.fingerprint} {weights(handed_over.model)}".encode()).hexdigest()
+
+
+def with_own_loss(planned: Plan, loss: object) -> Plan:
+    """The same plan, with a loss handed over from Python instead of the recipe's, which must not name one."""
+    resolved = planned.resolved
+    if "train.loss" not in resolved.reasons:
+        raise RecipeError(Problem("train.loss", "is named, and a loss is handed over too", "leave one of them out"))
+    why = f"a loss handed over from Python takes the place of {resolved.recipe.train.loss}, with its batches"
+    resolved = dataclasses.replace(resolved, reasons={**resolved.reasons, "train.loss": why})
+    name = getattr(loss, "__qualname__", type(loss).__qualname__)
+    fingerprint = hashlib.sha256(f"{planned.fingerprint} {name}".encode()).hexdigest()
+    return dataclasses.replace(planned, resolved=resolved, fingerprint=fingerprint)
 
 
 def _load(section: ModelSection, model: SentenceTransformer | None) -> Built:

@@ -37,7 +37,7 @@ def write_start(folder: RunDir, planned: Plan) -> None:
     """Write manifest.json and audit.json."""
     data, recipe = planned.data, planned.resolved.recipe
     machine = hardware(str(planned.built.model.device), torch.get_num_threads())
-    record = manifest(data.fingerprint, data.fingerprints, planned.built.source, recipe.seed, machine)
+    record = manifest(planned.fingerprint, data.fingerprints, planned.built.source, recipe.seed, machine)
     write_json(folder.file(MANIFEST), record)
     write_json(folder.file(AUDIT), audit_record(data.notes, examples=recipe.report.examples))
 

@@ -11,12 +11,11 @@ from torch import nn
 
 from embertune.choose import choose
 from embertune.data.prepare import Given
-from embertune.errors import Problem, RecipeError
 from embertune.evaluate.proof import prove
 from embertune.evaluate.scene import measure, measure_dev, short
 from embertune.evaluate.score import Scores
 from embertune.model.save import save
-from embertune.plan import Plan, column_prompts, plan
+from embertune.plan import Plan, column_prompts, plan, with_own_loss
 from embertune.recipe import Recipe
 from embertune.record import Clock, facts_of_run, write_start
 from embertune.report import to_card, write
@@ -48,7 +47,8 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
     """
     watch, clock = watch or Silent(), Clock()
     planned = plan(recipe, Given(train, dev, test), model, watch)
-    folder = claim(Path(out), planned.resolved, planned.data.fingerprint)
+    planned = planned if loss is None else with_own_loss(planned, loss)
+    folder = claim(Path(out), planned.resolved, planned.fingerprint)
     if folder.finished:
         watch.stage("finished", f"{folder.path} holds this run already")
         return read_result(folder.path)
@@ -81,8 +81,6 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
 
 def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher) -> Fit:
     """Train the model in place, looking at dev on the way."""
-    if loss is not None and planned.resolved.reasons.get("train.loss") is None:
-        raise RecipeError(Problem("train.loss", "is named, and a loss is handed over too", "leave one of them out"))
 
     def dev_values() -> Mapping[str, float]:
         return values(look(planned))
@@ -96,7 +94,7 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         base=values(base_dev),
         loss=loss,
     )
-    return fit(planned.built.model, side, planned.resolved.recipe, around)
+    return fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
 
 
 def look(planned: Plan) -> Scores | None:

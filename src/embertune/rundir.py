@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ RECIPE, MANIFEST, AUDIT, HISTORY, METRICS = (
 )
 _HEADER = "The resolved recipe of this run, every decision with its reason.\nRunning it again reproduces the run."
 MODEL, REPORT_MD, REPORT_HTML = "model", "report.md", "report.html"
+#: A file of ours that was being written when the process was killed.
+_NAMES = "|".join(re.escape(name) for name in (RECIPE, MANIFEST, AUDIT, HISTORY, METRICS, REPORT_MD, REPORT_HTML))
+_HALF = re.compile(rf"\.({_NAMES})\.[a-z0-9_]{{8}}")
 
 
 @dataclass(frozen=True)
@@ -43,20 +47,26 @@ def claim(out: Path, resolved: Resolved, fingerprint: str) -> RunDir:
     """Make `out` the folder of this run, or find that it already is.
 
     A new or empty folder is claimed by writing the recipe and the data fingerprint. A folder that holds the same recipe
-    and fingerprint is gone on with, or is finished. Anything else is `RunFolderError`; nothing in it is touched.
+    and fingerprint is gone on with, or is finished; what a killed run left half-written is removed. Anything else is
+    `RunFolderError`; nothing in it is touched. `fingerprint` stands for the data, and for a model handed over.
     """
     if out.exists() and not out.is_dir():
         raise RunFolderError(str(out), "is a file", "choose a folder for --out")
     with told_plainly(out):
         out.mkdir(parents=True, exist_ok=True)
-    if not any(out.iterdir()):
+        halves = [path for path in out.iterdir() if _HALF.fullmatch(path.name)]
+    if len(halves) == len(list(out.iterdir())):
         write_json(out / MANIFEST, {"fingerprint": fingerprint})
     elif not (out / MANIFEST).is_file():
         raise RunFolderError(str(out), "holds files that are not a run of embertune", "choose another --out")
     elif (out / RECIPE).is_file() and load_recipe(out / RECIPE) != resolved.recipe:
         raise RunFolderError(str(out), f"holds the run of another recipe ({RECIPE} differs)", "choose another --out")
     elif read_json(out / MANIFEST).get("fingerprint") != fingerprint:
-        raise RunFolderError(str(out), "was begun on other data (its fingerprint differs)", "choose another --out")
+        found = "was begun on other data or with another model handed over (its fingerprint differs)"
+        raise RunFolderError(str(out), found, "choose another --out")
+    with told_plainly(out):
+        for half in halves:
+            half.unlink(missing_ok=True)
     write_text(out / RECIPE, to_yaml(resolved.recipe, resolved.reasons, _HEADER))
     return RunDir(out, finished=(out / METRICS).is_file())
 
@@ -68,7 +78,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a mapping as indented JSON, atomically; NaN is written as null, which JSON readers accept."""
-    write_text(path, json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -116,11 +126,12 @@ class told_plainly:  # noqa: N801 a context manager, used like a function
             raise RunFolderError(str(self.path), found, "choose another --out") from None
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same value with null for NaN and infinity, which JSON does not have."""
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else None
     return value

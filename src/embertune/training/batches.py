@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import BatchSampler
 
-from embertune.data.prepared import TARGET_COLUMN, Prepared
+from embertune.data.prepared import TARGET_COLUMN, Note, Prepared
 from embertune.recipe.losses import Sampler
 
 Codes = NDArray[np.int64]
@@ -47,7 +47,8 @@ def spread(order: Codes, keys: Keys, size: int) -> Batches:
     """Rows in `order`, each in the earliest batch that has room and holds none of its keys.
 
     There are as many batches as rows fill; a row that fits in none of them is left out of this epoch, which happens
-    only where a text repeats in nearly every batch. Batches of a single row teach nothing and are left out.
+    only where a text repeats in nearly every batch. Batches of a single row teach nothing: the last one gets a second
+    from the one before, the others are left out (`left_out` counts both).
     """
     most = -(-len(order) // size)
     batches: Batches = [[] for _ in range(most)]
@@ -68,7 +69,22 @@ def spread(order: Codes, keys: Keys, size: int) -> Batches:
             after_exclusive[code] = after_any[code] = place + 1
         for code in others:
             after_any[code] = max(after_any[code], place + 1)
-    return [batch for batch in batches if len(batch) > 1]
+    filled = [batch for batch in batches if batch]
+    _accompany(filled, keys)
+    return [batch for batch in filled if len(batch) > 1]
+
+
+def _accompany(batches: Batches, keys: Keys) -> None:
+    """Give a row that stands alone in the last batch company from the batch before (changes `batches`)."""
+    if len(batches) < 2 or len(batches[-1]) != 1 or len(batches[-2]) < 3:
+        return
+    own = batches[-1][0]
+    exclusive, tolerated = set(keys.exclusive[own].tolist()), set(keys.tolerated[own].tolist())
+    for place, row in enumerate(batches[-2]):
+        others = set(keys.exclusive[row].tolist())
+        if others.isdisjoint(exclusive | tolerated) and exclusive.isdisjoint(keys.tolerated[row].tolist()):
+            batches[-1].append(batches[-2].pop(place))
+            return
 
 
 def _next_with_room(roomy: list[int], place: int) -> int:
@@ -86,9 +102,12 @@ def distinct(train: Prepared, size: int) -> Callable[[int, int], Batches]:
 
 
 def shuffled(train: Prepared, size: int) -> Callable[[int, int], Batches]:
-    """Any order."""
+    """Any order; no batch of one row."""
     rows = len(train)
-    return lambda seed, epoch: [c.tolist() for c in np.split(_order(rows, seed, epoch), range(size, rows, size))]
+    cuts = list(range(size, rows, size))
+    if rows % size == 1 and size > 2 and cuts:
+        cuts[-1] -= 1
+    return lambda seed, epoch: [c.tolist() for c in np.split(_order(rows, seed, epoch), cuts) if len(c) > 1]
 
 
 def class_pairs(train: Prepared, size: int) -> Callable[[int, int], Batches]:
@@ -102,7 +121,10 @@ def class_pairs(train: Prepared, size: int) -> Callable[[int, int], Batches]:
     def plan(seed: int, epoch: int) -> Batches:
         order = _order(len(labels), seed, epoch)
         members = _by_class(order, labels)
-        pairs = np.concatenate([np.stack([m, np.roll(m, 1)], axis=1) for m in members if len(m) > 1])
+        partners = [np.stack([m, np.roll(m, 1)], axis=1) for m in members if len(m) > 1]
+        if not partners:
+            return []
+        pairs = np.concatenate(partners)
         pairs = pairs[_order(len(pairs), seed, epoch)]
         batches = spread(np.arange(len(pairs)), _keys_of_classes(labels[pairs[:, 0]]), size)
         return [pairs[batch].reshape(-1).tolist() for batch in batches]
@@ -111,16 +133,18 @@ def class_pairs(train: Prepared, size: int) -> Callable[[int, int], Batches]:
 
 
 def class_groups(train: Prepared, size: int) -> Callable[[int, int], Batches]:
-    """Several rows of each of several classes: what the triplet losses over a batch need."""
+    """Several rows of each of several classes: what the triplet losses over a batch need. `size` is at least 4."""
     labels = np.asarray(train.rows[TARGET_COLUMN["classes"]], dtype=np.int64)
     present = len(np.unique(labels))
     each = max(2, size // min(present, max(2, size // 4)))
 
     def plan(seed: int, epoch: int) -> Batches:
         members = _by_class(_order(len(labels), seed, epoch), labels)
-        groups = [part for m in members for part in np.array_split(m, max(1, len(m) // each)) if len(part) > 1]
+        groups = [part for m in members for part in np.array_split(m, -(-len(m) // each)) if len(part) > 1]
+        if not groups:
+            return []
         of_class = np.array([labels[g[0]] for g in groups], dtype=np.int64)
-        batches = spread(_order(len(groups), seed, epoch), _keys_of_classes(of_class), max(2, size // each))
+        batches = spread(_order(len(groups), seed, epoch), _keys_of_classes(of_class), size // each)
         return [np.concatenate([groups[i] for i in batch]).tolist() for batch in batches]
 
     return plan
@@ -166,10 +190,27 @@ class Stream(BatchSampler):
             epoch += 1
 
 
-def batches_per_epoch(plan: Callable[[int, int], Batches], seed: int, epochs: float) -> list[int]:
-    """The number of batches of every pass; the last is a part of one where `epochs` is not whole."""
-    whole = int(epochs)
-    lengths = [len(plan(seed, epoch)) for epoch in range(whole)]
-    if epochs > whole:
-        lengths.append(max(1, round(len(plan(seed, whole)) * (epochs - whole))))
-    return lengths
+#: Why rows stay out of a pass, by sampler.
+_WHY: dict[Sampler, str] = {
+    "distinct": "every batch already had one of their texts, which may stand in it once",
+    "class_pairs": "their class has no other row, or has more rows than there are batches",
+    "class_groups": "their class has no other row to stand with, or has more rows than the batches take",
+    "shuffled": "a batch of one row teaches nothing",
+}
+
+
+def left_out(train: Prepared, sampler: Sampler, first: Batches) -> tuple[Note, ...]:
+    """The rows that the first pass leaves out, as a note with examples; no note where there are none.
+
+    For pairs of classes every row should be an anchor once a pass, so those that are none count as left out.
+    """
+    step = 2 if sampler == "class_pairs" else 1
+    here = np.ones(len(train), dtype=bool)
+    for batch in first:
+        here[batch[::step]] = False
+    missing = np.flatnonzero(here)
+    if not len(missing):
+        return ()
+    examples = tuple(" | ".join(train.rows[int(row)][c] for c in train.text_columns) for row in missing[:5])
+    text = f"{len(missing):,} of {len(train):,} training rows stay out of the first pass: {_WHY[sampler]}"
+    return (Note("batches", text, len(missing), examples),)

@@ -15,13 +15,14 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
-from embertune.data.prepared import TARGET_COLUMN, Prepared
+from embertune.data.prepared import TARGET_COLUMN, Note, Prepared
 from embertune.errors import Problem, RecipeError, TrainingError
 from embertune.recipe import Recipe
 from embertune.recipe.check import loss_options
-from embertune.recipe.losses import LOSSES
+from embertune.recipe.losses import LOSSES, Sampler
 from embertune.recipe.units import parse_span
-from embertune.training.batches import SAMPLERS, Stream, batches_per_epoch
+from embertune.rundir import finite
+from embertune.training.batches import SAMPLERS, Batches, Stream, left_out
 from embertune.training.guard import EarlyStopping, Look
 from embertune.training.losses import build_loss, head_parameters
 from embertune.training.optimizer import Group, groups
@@ -43,13 +44,17 @@ class Phase:
 
 @dataclass(frozen=True)
 class Course:
-    """How a run goes, all known before the first step. Batches are counted before accumulation, steps after it."""
+    """How a run goes, all known before the first step. Batches are counted before accumulation, steps after it.
+
+    `batches_of_epochs` has every pass that is begun, whole; `notes` tell of rows that stay out of the first one.
+    """
 
     phases: tuple[Phase, ...]
     steps: int
     batches: int
     batches_of_epochs: tuple[int, ...]
     accumulate: int
+    notes: tuple[Note, ...] = ()
 
     def epoch(self, step: int) -> float:
         """Passes over the rows after `step` steps."""
@@ -93,33 +98,48 @@ def plan_course(train: Prepared, recipe: Recipe) -> Course:
     """Lay out the run: how many batches and steps, in which phases."""
     settings = recipe.train
     assert isinstance(settings.batch_size, int)
-    plan = _planner(train, recipe)(train, settings.batch_size)
-    first = len(plan(recipe.seed, 0))
-    if first == 0:
+    sampler = _sampler(train, recipe)
+    plan = SAMPLERS[sampler](train, settings.batch_size)
+    first = plan(recipe.seed, 0)
+    if not first:
         raise TrainingError("train", "no batch of two rows can be made", "give more rows, or rows with different texts")
+    lengths, batches = _lengths(plan, recipe, len(first))
+    steps = -(-batches // settings.accumulate)
+    notes = left_out(train, sampler, first)
+    return Course((Phase(0, steps),), steps, batches, lengths, settings.accumulate, notes)
+
+
+def _lengths(plan: Callable[[int, int], Batches], recipe: Recipe, first: int) -> tuple[tuple[int, ...], int]:
+    """The batches of every pass that is begun (the first has `first`), and how many are trained on altogether."""
+    settings, lengths = recipe.train, [first]
     if settings.max_steps is not None:
         batches = settings.max_steps * settings.accumulate
-        epochs = batches / first
-        lengths = batches_per_epoch(plan, recipe.seed, math.ceil(epochs) + 1)
-    else:
-        assert isinstance(settings.epochs, int | float)
-        lengths = batches_per_epoch(plan, recipe.seed, settings.epochs)
-        batches = sum(lengths)
-    steps = -(-batches // settings.accumulate)
-    return Course((Phase(0, steps),), steps, batches, tuple(lengths), settings.accumulate)
+        while sum(lengths) < batches:
+            lengths.append(len(plan(recipe.seed, len(lengths))))
+        return tuple(lengths), batches
+    assert isinstance(settings.epochs, int | float)
+    whole = int(settings.epochs)
+    lengths += [len(plan(recipe.seed, epoch)) for epoch in range(1, math.ceil(settings.epochs))]
+    batches = sum(lengths[:whole])
+    if settings.epochs > whole:
+        batches += max(1, round(lengths[whole] * (settings.epochs - whole)))
+    return tuple(lengths), batches
 
 
-def _planner(train: Prepared, recipe: Recipe) -> Callable[..., Any]:
+def _sampler(train: Prepared, recipe: Recipe) -> Sampler:
     assert recipe.train.loss != "auto"
-    return SAMPLERS[LOSSES[recipe.train.loss].samplers[train.shape]]
+    return LOSSES[recipe.train.loss].samplers[train.shape]
 
 
-def fit(model: SentenceTransformer, train: Prepared, recipe: Recipe, around: Surroundings) -> Fit:
+def fit(
+    model: SentenceTransformer, train: Prepared, recipe: Recipe, around: Surroundings, course: Course | None = None
+) -> Fit:
     """Train `model` in place by the resolved `recipe`, and leave it in its best state on dev.
 
-    Raises `TrainingError` when a loss is not finite. Dropout and order depend on `recipe.seed` alone.
+    `course` is what `plan_course` says, where it was asked already. Raises `TrainingError` when a loss is not finite.
+    Dropout and order depend on `recipe.seed` alone.
     """
-    course = plan_course(train, recipe)
+    course = course or plan_course(train, recipe)
     with around.history.open("w", encoding="utf-8") as history:
         session = _Session(model, train, recipe, course, around, history)
         session.look(0)
@@ -172,6 +192,7 @@ class _Session:
         self.stopped = ""
         self.done = 0
         self.grad_norm = 0.0
+        self.rates: dict[str, float] = {}
         self.loss = self._loss()
         self.groups = self._groups()
         every = recipe.guard.eval_every
@@ -197,9 +218,8 @@ class _Session:
         if self.stopped:
             return
         settings, course = self.recipe.train, self.course
-        assert settings.loss != "auto"
         assert isinstance(settings.batch_size, int)
-        sampler = LOSSES[settings.loss].samplers[self.train.shape]
+        sampler = _sampler(self.train, self.recipe)
         batches = SAMPLERS[sampler](self.train, settings.batch_size)
         stream = Stream(batches, self.recipe.seed, course.batches, phase.first * course.accumulate)
         plan = Plan(
@@ -213,29 +233,16 @@ class _Session:
             self.trainer = HostTrainer(
                 plan,
                 model=self.model,
-                args=self._arguments(folder),
+                args=host_arguments(self.recipe, folder),
                 train_dataset=self.train.rows.select_columns([*self.train.text_columns, *target]),
                 loss=self.loss,
                 callbacks=[Adapter(self._clip, lambda step: self._after(phase.first + step))],
             )
             self.trainer.train()
 
-    def _arguments(self, folder: str) -> Any:
-        settings = self.recipe.train
-        assert isinstance(settings.batch_size, int)
-        try:
-            return arguments(
-                folder=folder,
-                seed=self.recipe.seed,
-                batch_size=settings.batch_size,
-                accumulate=settings.accumulate,
-                extra=dict(settings.extra),
-            )
-        except (TypeError, ValueError) as error:
-            raise RecipeError(Problem("train.extra", f"the trainer refuses it: {error}", "mend or remove it")) from None
-
     def _clip(self) -> None:
-        """Clip all trained parameters together; the norm before clipping is logged."""
+        """Clip all trained parameters together; the norm before clipping and the rates of the step are logged."""
+        self.rates = {g["name"]: g["lr"] for g in self.trainer.optimizer.param_groups}
         parameters = [p for group in self.groups for p in group.parameters if p.grad is not None]
         limit = self.recipe.train.gradient_clip or math.inf
         self.grad_norm = float(nn.utils.clip_grad_norm_(parameters, limit))
@@ -246,12 +253,12 @@ class _Session:
         loss = float(torch.stack(losses).mean())
         losses.clear()
         self.done = step
-        rates = {g["name"]: g["lr"] for g in self.trainer.optimizer.param_groups}
         epoch = self.course.epoch(step)
-        self._write({"step": step, "epoch": epoch, "loss": loss, "gradient_norm": self.grad_norm, "rates": rates})
-        if not math.isfinite(loss):
-            remedy = "lower train.learning_rate, and look at the rows (embertune found no empty text)"
-            raise TrainingError(f"training step {step}", f"the loss is {loss}", remedy)
+        self._write({"step": step, "epoch": epoch, "loss": loss, "gradient_norm": self.grad_norm, "rates": self.rates})
+        if not (math.isfinite(loss) and math.isfinite(self.grad_norm)):
+            found = f"the loss is {loss}, the norm of its gradient {self.grad_norm}"
+            remedy = "lower train.learning_rate, or start from a model whose weights are finite"
+            raise TrainingError(f"training step {step}", found, remedy)
         if self.every and (step % self.every == 0 or step == self.course.steps):
             self.look(step)
         self.around.watch.step(self._progress(step, epoch, loss))
@@ -275,7 +282,7 @@ class _Session:
         self.pace.restart()
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        self.history.write(json.dumps(record) + "\n")
+        self.history.write(json.dumps(finite(record), allow_nan=False) + "\n")
         self.history.flush()
 
     def _progress(self, step: int, epoch: float, loss: float) -> Progress:
@@ -295,6 +302,22 @@ class _Session:
             best.value if best else None,
             self.latest,
         )
+
+
+def host_arguments(recipe: Recipe, folder: str) -> Any:
+    """The host's training arguments; `RecipeError` for a value in `train.extra` that it refuses."""
+    settings = recipe.train
+    assert isinstance(settings.batch_size, int)
+    try:
+        return arguments(
+            folder=folder,
+            seed=recipe.seed,
+            batch_size=settings.batch_size,
+            accumulate=settings.accumulate,
+            extra=dict(settings.extra),
+        )
+    except (TypeError, ValueError, ImportError) as error:
+        raise RecipeError(Problem("train.extra", f"the trainer refuses it: {error}", "mend or remove it")) from None
 
 
 def _texts_per_row(train: Prepared) -> int:

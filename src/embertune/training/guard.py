@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from embertune.recipe.units import Span
@@ -9,7 +10,7 @@ from embertune.recipe.units import Span
 
 @dataclass(frozen=True)
 class Look:
-    """One evaluation: at `step` (epoch `epoch`), the dev metric is `value`; higher is better."""
+    """One evaluation: at `step` (epoch `epoch`), the dev metric is `value`; higher is better, NaN is worst."""
 
     step: int
     epoch: float
@@ -41,7 +42,7 @@ class EarlyStopping:
     def see(self, look: Look) -> Decision:
         """Take note of an evaluation."""
         self.looks += 1
-        if self.best is None or look.value > self.best.value:
+        if self.best is None or look.value > self.best.value or (math.isnan(self.best.value) > math.isnan(look.value)):
             self.best, self._looks_at_best = look, self.looks
             return Decision(best=True, stop=False)
         if self.patience is None:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
-from sentence_transformers.sentence_transformer.model_card import SentenceTransformerModelCardCallback
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
@@ -49,10 +48,10 @@ class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host
     def __init__(self, plan: Plan, **arguments: Any) -> None:
         self.plan = plan
         self.step_losses: list[torch.Tensor] = []
+        self.model_card_callback_class = _NoCard
         super().__init__(data_collator=plan.collator, **arguments)
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        self.remove_callback(SentenceTransformerModelCardCallback)
 
     def get_batch_sampler(self, *_: Any, **__: Any) -> BatchSampler:
         """Our own stream of batches."""
@@ -76,6 +75,16 @@ class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host
         loss = super().compute_loss(*args, **kwargs)
         self.step_losses.append((loss[0] if isinstance(loss, tuple) else loss).detach())
         return loss
+
+
+class _NoCard(TrainerCallback):  # type: ignore[misc]  # the host ships no complete types
+    """Stands where the host would collect rows for a model card of its own, with a bar; ours is written at the end."""
+
+    def __init__(self, _defaults: Any) -> None:
+        super().__init__()
+
+    def on_init_end(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
 
 
 class Adapter(TrainerCallback):  # type: ignore[misc]  # the host ships no complete types
