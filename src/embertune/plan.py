@@ -11,6 +11,7 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 from embertune.data.prepare import Data, Given, prepare
+from embertune.data.shapes import describe
 from embertune.errors import Problem, RecipeError
 from embertune.evaluate.scene import Scene, arrange, metric_names
 from embertune.evaluate.score import Encode
@@ -44,21 +45,33 @@ def plan(recipe: Recipe, given: Given | None, model: SentenceTransformer | None,
     """Prepare the data, load the model, and decide everything that is still `auto`; nothing is written."""
     watch.stage("data", str(recipe.data.train or "handed over"))
     data = prepare(recipe, given)
+    watch.rows(data.origin, _sizes(data), describe(data.sides.train) if recipe.report.examples else ())
     watch.stage("model", str(recipe.model.name if model is None else "handed over"))
     built = _load(recipe.model, model)
     scene = arrange(data.sides, recipe.evaluate.similarity)
-    facts = facts_of(data, scene)
-    leaves, why = _model_leaves(recipe.model, built, facts.roles, handed_over=model is not None)
-    resolved = decide(replace(recipe, {**data.settings, **leaves}), facts)
-    reasons = {path: reason for path, reason in {**data.reasons, **why, **resolved.reasons}.items() if reason}
-    host_arguments(resolved.recipe, ".")  # refuses now what the trainer would refuse later
+    resolved = _resolve(recipe, data, built, scene, handed_over=model is not None)
     course = plan_course(data.sides.train, resolved.recipe)
     data = dataclasses.replace(data, sides=dataclasses.replace(data.sides, notes=data.sides.notes + course.notes))
     for text in (*(note.text for note in data.notes), *built.notes, *resolved.notes):
         watch.note(text)
     encode = make_encode(built.model, built.role_prompts)
-    resolved = Resolved(resolved.recipe, reasons, resolved.notes)
     return Plan(data, built, scene, encode, resolved, course, _fingerprint(data, None if model is None else built))
+
+
+def _sizes(data: Data) -> dict[str, int]:
+    sides = data.sides
+    held = {"dev": len(sides.dev)} if sides.dev else {}
+    return {"train": len(sides.train), **held, **{f"test {name}": len(rows) for name, rows in sides.tests.items()}}
+
+
+def _resolve(recipe: Recipe, data: Data, built: Built, scene: Scene, handed_over: bool) -> Resolved:
+    """Every `auto` decided, with all reasons; also refuses now what the trainer would refuse later."""
+    facts = facts_of(data, scene)
+    leaves, why = _model_leaves(recipe.model, built, facts.roles, handed_over)
+    decided = decide(replace(recipe, {**data.settings, **leaves}), facts)
+    host_arguments(decided.recipe, ".")
+    reasons = {path: reason for path, reason in {**data.reasons, **why, **decided.reasons}.items() if reason}
+    return Resolved(decided.recipe, reasons, decided.notes)
 
 
 def _fingerprint(data: Data, handed_over: Built | None) -> str:

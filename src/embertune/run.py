@@ -67,8 +67,8 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         clock.mark("train")
 
         watch.stage("measure", f"{choice.chosen}: {choice.reason}")
-        chosen_dev = look(planned)
-        tuned = measure(planned.encode, planned.scene, thresholds(chosen_dev))
+        cuts = thresholds(look(planned)) if thresholds(base_dev) else {}
+        tuned = baseline if choice.chosen == "base" else measure(planned.encode, planned.scene, cuts)
         proof = prove(baseline, tuned, planned.resolved.recipe.evaluate.primary, recipe.seed)
         clock.mark("measure")
 
@@ -76,7 +76,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         facts = facts_of_run(planned, folder, fitted, choice, proof, clock)
         save(planned.built.model, folder.file(MODEL), card=to_card(facts))
         write(facts, folder.path)
-        return keep(folder.path, proof, choice, thresholds(chosen_dev), clock.seconds)
+        return keep(folder.path, proof, choice, cuts, clock.seconds)
 
 
 def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher) -> Fit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +57,13 @@ class Terminal:
     def note(self, text: str) -> None:
         """Something worth knowing."""
         self._say(f"          [dim]{escape(text)}[/]")
+
+    def rows(self, shape: str, sides: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> None:
+        """What the data was taken for."""
+        self.note(f"{shape}: " + ", ".join(f"{count:,} {side}" for side, count in sides.items()))
+        if not self.quiet:
+            for row in rows:
+                self.console.print(_row_table(row, width=90))
 
     def step(self, progress: Step) -> None:
         """Move the bar, or write a line now and then."""
@@ -187,10 +194,15 @@ def _kind(metric: str) -> str:
     return "_".join(part for part in last.split("_") if part not in (*SIMILARITIES, "max"))
 
 
-def _row_table(row: Mapping[str, str]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+def _row_table(row: Mapping[str, str], width: int = 200) -> Table:
+    """One parsed row, role by role; a text longer than `width` characters is cut."""
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    table.add_column(width=9)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
     for role, text in row.items():
-        table.add_row(f"[dim]{role}[/]", escape(text if len(text) <= 200 else text[:199] + "…"))
+        plain = " ".join(text.split())
+        table.add_row("", role, escape(plain if len(plain) <= width else plain[: width - 1] + "…"))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,9 @@ class Watcher(Protocol):
     def note(self, text: str) -> None:
         """Something the user should know: rows left out, a setting outside its usual range, a decision taken."""
 
+    def rows(self, shape: str, sides: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> None:
+        """The data as it was understood: its shape, rows by side, and a few parsed rows (role -> text)."""
+
     def step(self, progress: Progress) -> None:
         """An optimizer step is done."""
 
@@ -41,6 +45,9 @@ class Silent:
         """Ignore."""
 
     def note(self, text: str) -> None:
+        """Ignore."""
+
+    def rows(self, shape: str, sides: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> None:
         """Ignore."""
 
     def step(self, progress: Progress) -> None:
