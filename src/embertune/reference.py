@@ -1,0 +1,213 @@
+"""The recipe reference, made from the code that checks and completes recipes.
+
+`python -m embertune.reference > docs/recipe.md` writes it anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from embertune.recipe import load_recipe
+from embertune.recipe.extra import OWNED, PASSED
+from embertune.recipe.guidance import RANGES, RULES, Facts, Resolved, decide, get
+from embertune.recipe.losses import LOSSES, LossRow, Option, Sampler
+from embertune.recipe.sections import Recipe, Shape
+
+_INTRO = """\
+# Recipe reference
+
+Made from the code by `python -m embertune.reference > docs/recipe.md`; a test keeps both the same.
+
+A recipe is YAML 1.2 or TOML. Every leaf has a default, so a recipe holds only what differs; `embertune init DATA`
+writes a complete one. On the command line, `--set path=value` overrides a leaf. Unknown keys are refused. `auto` lets
+embertune decide, and the resolved recipe in the run folder says what and why.
+"""
+
+_BATCHES: Mapping[Sampler, str] = {
+    "distinct": "no text twice in a batch (negatives may repeat among themselves): a twin would be a false negative",
+    "class_pairs": "pairs of two rows of one class, all classes of a batch distinct; partners change every epoch",
+    "class_groups": "several rows of each of a few classes",
+    "shuffled": "any order",
+}
+
+#: Settings that hang on the number of rows alone, for rows that are neither classes nor NLI.
+_BY_ROWS = ("train.batch_size", "train.epochs")
+_MOST_ROWS, _MOST_CLASSES = 1_000_000, 1_000
+
+
+def to_markdown() -> str:
+    """The whole reference, as it stands in docs/recipe.md."""
+    parts = [_INTRO, *_sections(), _losses(), _decisions(), _unusual(), _extra()]
+    return "\n".join(parts)
+
+
+def _sections() -> Iterator[str]:
+    for name, field in Recipe.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            section = type(field.default)
+            yield f"## {name}\n\n{_first(section)}\n\n{_leaves_table(section, f'{name}.')}"
+    yield f"## seed\n\n{_leaves_table(Recipe, '', deep=False)}"
+
+
+def _first(section: type[BaseModel]) -> str:
+    return (section.__doc__ or "").split("\n")[0]
+
+
+def _leaves_table(section: type[BaseModel], prefix: str, *, deep: bool = True) -> str:
+    rows = (
+        (f"`{path}`", f"`{_yaml(field.default)}`", field.description, field.json_schema_extra["expects"])
+        for path, field in _leaves(section, prefix, deep=deep)
+    )
+    return _table(("leaf", "default", "meaning", "what may stand there"), rows)
+
+
+def _leaves(section: type[BaseModel], prefix: str, *, deep: bool) -> Iterator[tuple[str, Any]]:
+    """Every leaf by its dotted path, those of sections that may be null after the section."""
+    for name, field in section.model_fields.items():
+        if field.json_schema_extra:
+            yield prefix + name, field
+        inner = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
+        for kind in (a for a in inner if deep and issubclass(a, BaseModel)):
+            yield from _leaves(kind, f"{prefix}{name}.", deep=deep)
+
+
+def _losses() -> str:
+    losses = ((f"`{name}`", row.means, _put_together(row), row.source) for name, row in LOSSES.items())
+    options = (
+        (f"`{name}`", f"`{option}`", f"`{_yaml(of.default)}`", of.means, _usual(of))
+        for name, row in LOSSES.items()
+        for option, of in row.options.items()
+    )
+    return "\n".join(
+        (
+            "## Losses\n",
+            "`train.loss` is one of these. A loss that does not fit the data is refused with those that do. NLI rows",
+            "become triplets first, unless the loss is `softmax`.\n",
+            _table(("loss", "what it asks for", "shapes, and their batches", "source"), losses),
+            "How batches are put together:\n",
+            *(f"- `{name}`: {means}" for name, means in _BATCHES.items()),
+            "",
+            "Options of losses, in `train.loss_options`:\n",
+            _table(("loss", "option", "default", "meaning", "usual"), options),
+        )
+    )
+
+
+def _put_together(row: LossRow) -> str:
+    shapes: dict[str, list[str]] = {}
+    for shape, sampler in row.samplers.items():
+        shapes.setdefault(sampler, []).append(shape)
+    limit = f"; at most {row.most_texts} texts a row" if row.most_texts else ""
+    return "; ".join(f"{', '.join(names)}: `{sampler}`" for sampler, names in shapes.items()) + limit
+
+
+def _usual(option: Option) -> str:
+    return f"{option.usual[0]:g} to {option.usual[1]:g}" if option.usual else ", ".join(option.choices)
+
+
+def _decisions() -> str:
+    rules = ((f"`{rule.setting}`", rule.reason.replace("{", "*").replace("}", "*"), rule.source) for rule in RULES)
+    return "\n".join(
+        (
+            "## What `auto` becomes\n",
+            "The loss, by shape:\n",
+            _table(("rows", "`train.loss`"), _by_shape()),
+            "Batches and passes, by the number of training rows (classes: see the rules):\n",
+            _table(("setting", "from rows", "value"), _by_rows()),
+            "All rules. Those of one setting are tried from top to bottom; what is *slanted* is filled in from the",
+            "data. The leaves of `model` that are `auto` are the model's own, those of `data` are found in the data.\n",
+            _table(("setting", "reason", "source"), rules),
+        )
+    )
+
+
+def _by_shape() -> Iterator[Sequence[str]]:
+    for shape in (name for name in get_args(Shape) if name not in ("nli", "classes")):
+        yield shape, f"`{_resolved(shape).recipe.train.loss}`"
+    for first, last, loss in _runs(_loss_for_classes, 2, _MOST_CLASSES):
+        yield f"{first} to {last} classes" if last < _MOST_CLASSES else f"{first} classes and more", f"`{loss}`"
+
+
+def _loss_for_classes(classes: int) -> str:
+    return _resolved("classes", classes=classes).recipe.train.loss
+
+
+def _by_rows() -> Iterator[Sequence[str]]:
+    for path in _BY_ROWS:
+        for first, _, value in _runs(partial(_value_for_rows, path), 2, _MOST_ROWS):
+            yield f"`{path}`", f"{first:,}", _yaml(value)
+
+
+def _value_for_rows(path: str, rows: int) -> Any:
+    return get(_resolved("pairs", rows=rows).recipe, path)
+
+
+def _runs(value_at: Callable[[int], Any], low: int, high: int) -> Iterator[tuple[int, int, Any]]:
+    """Stretches of whole numbers on which a value is the same: first, last, value.
+
+    Found by halving, so a value must change at most once between powers of two.
+    """
+    start = low
+    while start < high:
+        end = start
+        while end < high and value_at(min(2 * end, high)) == value_at(start):
+            end = min(2 * end, high)
+        beyond = min(2 * end, high)
+        while beyond - end > 1:
+            middle = (end + beyond) // 2
+            end, beyond = (middle, beyond) if value_at(middle) == value_at(start) else (end, middle)
+        yield start, end, value_at(start)
+        start = beyond
+
+
+def _resolved(shape: str, rows: int = 1_000, classes: int = 50) -> Resolved:
+    """What guidance decides for a default recipe on such data."""
+    return decide(load_recipe(set={"data.dev": "none"}), Facts(shape, shape, rows, (), classes=classes))
+
+
+def _unusual() -> str:
+    rows = ((f"`{r.setting}`", f"{r.low:g}", f"{r.high:g}", r.source) for r in RANGES)
+    return "\n".join(
+        (
+            "## Published ranges\n",
+            "A value outside is used, with one note that names the source.\n",
+            _table(("setting", "from", "to", "source"), rows),
+        )
+    )
+
+
+def _extra() -> str:
+    owned: dict[str, list[str]] = {}
+    for name, instead in OWNED.items():
+        owned.setdefault(instead, []).append(f"`{name}`")
+    return "\n".join(
+        (
+            "## train.extra\n",
+            "Handed on to the underlying trainer as they are (what they mean is in its documentation):\n",
+            ", ".join(f"`{name}`" for name in sorted(PASSED)) + ".\n",
+            "Refused, because embertune decides them:\n",
+            _table(("argument", "instead"), ((", ".join(names), instead) for instead, names in owned.items())),
+        )
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _yaml(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, tuple):
+        return f"[{', '.join(_yaml(one) for one in value)}]"
+    return str(value)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(to_markdown())
