@@ -35,6 +35,11 @@ def test_a_fingerprint_changes_with_a_word_and_counts_rows() -> None:
     assert mark.sha256 != read(changed).fingerprint("train").sha256
 
 
+def test_a_fingerprint_does_not_hang_on_the_order_of_columns() -> None:
+    turned = [dict(reversed(row.items())) for row in PAIRS]
+    assert read(turned).fingerprint("train") == read(PAIRS).fingerprint("train")
+
+
 def test_files_are_memory_mapped(tmp_path: Path) -> None:
     for ending in (".jsonl", ".json", ".csv", ".parquet"):
         rows = read(str(write(tmp_path / f"a{ending}", PAIRS))).splits["train"]
