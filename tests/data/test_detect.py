@@ -178,7 +178,7 @@ def test_doubt_is_an_error_that_shows_what_to_write(rows: list[Row], columns: di
         shaped(rows, columns=columns)
 
 
-@pytest.mark.parametrize("name", ["id", "_id", "doc_id", "query-id", "idx", "qid1", "pairID", "uuid", "docid"])
+@pytest.mark.parametrize("name", ["id", "_id", "doc_id", "query-id", "idx", "qid1", "captionID", "uuid", "docid"])
 def test_an_id_column_is_known_by_its_name(name: str) -> None:
     assert is_id(name)
 
