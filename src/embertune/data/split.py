@@ -129,6 +129,8 @@ def dev_corpus(prepared: Prepared, distractors: int = 1000, seed: int = 0) -> Pr
     order = mix(keys_of([ids[place] for place in others]), seed, "distractors").argsort(kind="stable")
     extra = {others[place] for place in order[:distractors]}
     kept = [place for place, name in enumerate(ids) if name in needed or place in extra]
+    if len(kept) == len(ids):
+        return prepared
     corpus = Corpus(tuple(ids[place] for place in kept), tuple(texts[place] for place in kept))
     note = Note("split", f"dev is searched in {len(kept)} of {len(ids)} documents", len(ids) - len(kept))
     return replace(prepared, corpus=corpus, notes=(*prepared.notes, note))

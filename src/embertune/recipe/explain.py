@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from embertune.recipe.sections import Recipe
 
@@ -20,7 +21,7 @@ def to_yaml(recipe: Recipe, reasons: Mapping[str, str], header: str = "") -> str
     writer.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     out = io.StringIO()
     writer.dump(_commented(recipe, reasons, ""), out)
-    top = "".join(f"# {line}\n" if line else "#\n" for line in header.splitlines())
+    top = "".join(f"# {_one_line(line)}".rstrip() + "\n" for line in header.splitlines())
     return top + out.getvalue()
 
 
@@ -30,16 +31,23 @@ def _commented(section: BaseModel, reasons: Mapping[str, str], prefix: str) -> C
         value = getattr(section, name)
         path = prefix + name
         written[name] = _commented(value, reasons, path + ".") if isinstance(value, BaseModel) else _plain(value)
-        if path in reasons:
-            written.yaml_add_eol_comment(" ".join(reasons[path].split()), name)
+        if reason := _one_line(reasons.get(path, "")):
+            written.yaml_add_eol_comment("# " + reason, name)
     return written
+
+
+def _one_line(text: str) -> str:
+    """What can stand in a comment: one line, without the characters that YAML does not allow."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        plain = CommentedMap((k, _plain(v)) for k, v in value.items())
+        plain = CommentedMap((_plain(k), _plain(v)) for k, v in value.items())
         plain.fa.set_flow_style()
         return plain
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
+    if isinstance(value, str) and not value.isprintable():
+        return DoubleQuotedScalarString(value)  # line breaks of every kind are escaped, and read back as they are
     return value

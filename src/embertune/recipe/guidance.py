@@ -7,6 +7,7 @@ rule may rest on what was decided before it (batch size on the loss, epochs on t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,7 +122,7 @@ def _eval_every(facts: Facts, recipe: Recipe) -> str:
     trained = steps * recipe.train.batch_size * recipe.train.accumulate * facts.texts_per_row
     affordable = EVALUATION_BUDGET * TRAINING_PASSES * trained / max(1, facts.dev_texts)
     evaluations = min(max(2.0, affordable), 20.0, steps)
-    return f"{max(1, int(steps / evaluations))} steps"
+    return f"{max(1, math.ceil(steps / evaluations))} steps"
 
 
 RULES: tuple[Rule, ...] = (
