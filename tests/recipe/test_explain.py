@@ -1,0 +1,88 @@
+"""A recipe that is written out is the recipe that is read back, whatever stands in it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from embertune.recipe import Recipe, load_recipe
+from embertune.recipe.check import known_paths
+from embertune.recipe.explain import to_yaml
+from embertune.recipe.losses import LOSSES
+
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+shares = st.floats(0.001, 0.499)
+positive = st.floats(1e-300, 1e300)
+LEAVES: dict[str, st.SearchStrategy[Any]] = {
+    "model.name": st.none() | words,
+    "model.pooling": st.sampled_from(["auto", "mean", "cls"]),
+    "model.prompts": st.sampled_from(["auto", "none"]) | st.dictionaries(st.sampled_from(["anchor", "text"]), words),
+    "model.max_length": st.just("auto") | st.integers(2, 10**6),
+    "data.train": st.none() | words | st.lists(words, min_size=1, max_size=3),
+    "data.dev": shares | words,
+    "data.test": shares | words | st.dictionaries(words, words, min_size=1, max_size=3),
+    "data.columns": st.dictionaries(words, words, max_size=3),
+    "data.shape": st.sampled_from(["auto", "pairs", "nli"]),
+    "data.group": words,
+    "data.limit": st.none() | st.integers(2, 10**12),
+    "data.nli": st.none() | st.fixed_dictionaries({"neutral": st.booleans(), "max_per_premise": st.integers(1, 9)}),
+    "train.loss": st.sampled_from([*LOSSES]),
+    "train.batch_size": st.just("auto") | st.integers(2, 10**6),
+    "train.learning_rate": st.just("auto") | st.floats(1e-12, 1),
+    "train.weight_decay": st.floats(0, 1),
+    "train.schedule": st.sampled_from(["linear", "cosine", "constant"]),
+    "train.warmup": st.floats(0, 0.99),
+    "train.gradient_clip": st.none() | positive,
+    "train.accumulate": st.integers(1, 99),
+    "train.extra": st.dictionaries(st.sampled_from(["bf16", "tf32"]), st.booleans()),
+    "guard.patience": st.none() | st.sampled_from(["3 evaluations", "0.5 epoch"]),
+    "evaluate.similarity": st.lists(st.sampled_from(["cosine", "dot"]), min_size=1, max_size=2, unique=True),
+    "report.examples": st.booleans(),
+    "seed": st.integers(0, 2**31 - 1),
+}
+lengths = st.one_of(
+    st.fixed_dictionaries({"train.epochs": st.just("auto") | positive}),
+    st.fixed_dictionaries({"train.max_steps": st.integers(1, 10**9), "train.epochs": st.none()}),
+)
+recipes = st.builds(
+    lambda leaves, length: load_recipe(set={**leaves, **length}), st.fixed_dictionaries({}, optional=LEAVES), lengths
+)
+
+
+def read_back(text: str) -> Recipe:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recipe.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_recipe(path)
+
+
+@settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.generate))
+@given(recipes, st.dictionaries(st.sampled_from(sorted(known_paths())), words, max_size=6), words)
+def test_a_recipe_written_with_any_reasons_is_read_back_equal(
+    recipe: Recipe, reasons: dict[str, str], header: str
+) -> None:
+    assert read_back(to_yaml(recipe, reasons, header)) == recipe
+
+
+def test_every_leaf_is_written_in_place() -> None:
+    recipe = load_recipe(set={"data.nli": {}, "train.loss": "triplet", "train.loss_options": {}})
+    lines = [line.strip().partition(":")[0] for line in to_yaml(recipe, {}).splitlines()]
+    for path in known_paths():
+        assert path.rsplit(".", 1)[-1] in lines
+
+
+def test_null_is_written_as_null() -> None:
+    lines = to_yaml(Recipe(), {}).splitlines()
+    assert "  limit: null" in lines
+    assert not [line for line in lines if line.endswith((": ", ":~", ": ~"))]
+
+
+def test_a_reason_stands_as_a_comment_beside_its_leaf() -> None:
+    text = to_yaml(Recipe(), {"train.epochs": "a few\n passes", "data.limit": "all"}, "First line.\n\nThird line.")
+    assert text.startswith("# First line.\n#\n# Third line.\n")
+    assert "  epochs: auto # a few passes\n" in text.replace("  #", " #")
+    assert "  limit: null # all\n" in text.replace("  #", " #")

@@ -1,0 +1,54 @@
+"""The options a user can meet, frozen: adding, renaming or removing one is a decision that shows up here."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from embertune.recipe.check import known_paths
+from embertune.recipe.extra import OWNED, PASSED
+from embertune.recipe.sections import Recipe
+
+_LEAVES = """
+model.name model.pooling model.prompts model.max_length
+data.train data.dev data.test data.columns data.shape data.group data.limit
+data.nli data.nli.max_per_premise data.nli.neutral data.nli.keep_pairs
+train.loss train.loss_options train.loss_options.scale train.loss_options.margin train.loss_options.symmetric
+train.loss_options.distance train.epochs train.max_steps train.batch_size train.learning_rate train.weight_decay
+train.schedule train.warmup train.gradient_clip train.accumulate train.extra
+guard.eval_every guard.patience guard.metric
+evaluate.primary evaluate.similarity
+report.examples
+seed
+"""
+LEAVES = _LEAVES.split()
+
+
+def test_the_leaves_of_a_recipe_are_these_and_no_others() -> None:
+    assert list(known_paths()) == LEAVES
+
+
+def test_every_leaf_says_what_it_means_and_what_may_stand_there() -> None:
+    for path in LEAVES:
+        section: type = Recipe
+        *parents, last = path.split(".")
+        for parent in parents:
+            annotation = section.model_fields[parent].annotation  # type: ignore[attr-defined]
+            section = next(a for a in (annotation, *getattr(annotation, "__args__", ())) if hasattr(a, "model_fields"))
+        field = section.model_fields[last]  # type: ignore[attr-defined]
+        assert field.description, path
+        assert field.json_schema_extra["expects"], path
+
+
+def test_every_argument_of_the_trainer_is_either_passed_on_or_owned() -> None:
+    from sentence_transformers import SentenceTransformerTrainingArguments
+
+    of_host = {field.name for field in dataclasses.fields(SentenceTransformerTrainingArguments) if field.init}
+    assert not PASSED & set(OWNED)
+    assert of_host == PASSED | set(OWNED)
+
+
+def test_a_leaf_that_stands_in_for_a_trainer_argument_is_there() -> None:
+    for name, instead in OWNED.items():
+        assert instead.startswith(("use ", "leave it out: ")), name
+        if instead.startswith("use ") and "." in instead:
+            assert instead.split()[1].rstrip(":").removesuffix(".bf16") in LEAVES
