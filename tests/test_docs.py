@@ -72,7 +72,7 @@ def test_a_recipe_in_the_documentation_loads(text: str, tmp_path: Path) -> None:
     assert load_recipe(path).data.train is not None
 
 
-@pytest.mark.parametrize("text", blocks("sh"))
+@pytest.mark.parametrize("text", [*blocks("sh"), *blocks("shell")])
 def test_commands_in_the_documentation_parse(text: str) -> None:
     from embertune.cli import parser
 
