@@ -47,7 +47,7 @@ def timed(what: str, work: Callable[[], Value]) -> Value:
     """The result of some work, with its seconds printed."""
     start = time.perf_counter()
     result = work()
-    print(f"{what:<28}{time.perf_counter() - start:8.1f} s")  # noqa: T201
+    print(f"{what:<28}{time.perf_counter() - start:8.1f} s")
     return result
 
 
@@ -60,7 +60,7 @@ def main(rows: int) -> None:
         prepared = timed("fingerprint and triplets", lambda: shape(source, "train"))
         timed("split", lambda: split(prepared, 0.05, 0.1, seed=0))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{len(prepared):,} triplets, peak memory {peak:.2f} GiB")  # noqa: T201
+        print(f"{len(prepared):,} triplets, peak memory {peak:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Real data, one epoch, nothing given but model, data and output: what does `embertune run` gain?
 
 `make prove` runs the five sets one after another (an hour on two cores) and writes prove/results/real_data.json.
-The data is looked for in $EMBERTUNE_DATA (default ../shared/data from the project's root); what is not there is skipped.
+The data is looked for in $EMBERTUNE_DATA (default ../shared/data from the project root); what is not there is skipped.
 Name sets to run only those: `python prove/real_data.py stsb scifact`.
 """
 
