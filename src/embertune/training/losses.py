@@ -40,7 +40,7 @@ def _ranking(model: SentenceTransformer, options: Options) -> nn.Module:
 
 
 def _triplet(model: SentenceTransformer, options: Options) -> nn.Module:
-    distance = losses.TripletDistanceMetric[options["distance"].upper()]
+    distance = getattr(losses.TripletDistanceMetric, options["distance"].upper())  # functions, not members of the enum
     loss: nn.Module = losses.TripletLoss(model, distance_metric=distance, triplet_margin=options["margin"])
     return loss
 
