@@ -184,9 +184,16 @@ def main(rounds: int) -> None:
     took: dict[str, list[Took]] = {name: [] for name in ways}
     for number in range(rounds):
         for name, work in ways.items():
-            took[name].append(timed(work, model, STEPS))
-            one = took[name][-1]
-            print(f"round {number + 1}  {name:<10} {one.clock:7.2f} s, processor {one.processor:7.2f} s")
+            one = timed(work, model, STEPS)
+            took[name].append(one)
+            print(f"round {number + 1}  {name:<10}{one.clock:8.2f} s, processor{one.processor:8.2f} s", flush=True)
+        keep(took, load)
+    ratios = [summary(took, part)["ratio of medians"] for part in ("clock", "processor")]
+    print("embertune over by hand: {:.3f} by the clock, {:.3f} by the processor".format(*ratios))
+
+
+def keep(took: dict[str, list[Took]], load: float) -> None:
+    """Write what is known so far; `load` is the machine's before the first round."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     record = {
         "what": "embertune.run against a script by hand: all-MiniLM-L6-v2, the sample's retrieval rows",
@@ -200,8 +207,6 @@ def main(rounds: int) -> None:
     }
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    ratios = [summary(took, part)["ratio of medians"] for part in ("clock", "processor")]
-    print("embertune over by hand: {:.3f} by the clock, {:.3f} by the processor".format(*ratios))
 
 
 if __name__ == "__main__":
