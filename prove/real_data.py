@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from embertune.manifest import hardware, versions
+from embertune.manifest import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("EMBERTUNE_DATA", ROOT.parent / "shared" / "data"))
@@ -55,6 +55,7 @@ def measure(name: str, settings: tuple[str, ...], out: Path) -> dict[str, Any]:
         "reason": result["reason"],
         "seconds": round(time.perf_counter() - started, 1),
         "timing": {stage: round(seconds, 1) for stage, seconds in result["timing"].items()},
+        "hardware": json.loads((out / name / "manifest.json").read_text(encoding="utf-8"))["hardware"],
         "recipe": (out / name / "recipe.yaml").read_text(encoding="utf-8").replace(str(DATA), "$EMBERTUNE_DATA"),
     }
 
@@ -62,7 +63,7 @@ def measure(name: str, settings: tuple[str, ...], out: Path) -> dict[str, Any]:
 def main(wanted: list[str]) -> None:
     """Run what is asked for and there, and keep earlier results of the rest."""
     record: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"runs": {}}
-    record |= {"model": MODEL, "hardware": hardware("cpu", os.cpu_count() or 1), "versions": versions()}
+    record |= {"model": MODEL, "versions": versions()}
     for name in wanted or SETS:
         if not (DATA / name).is_dir():
             print(f"{name}: skipped, {DATA / name} is not there")
