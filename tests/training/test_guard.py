@@ -32,6 +32,14 @@ def test_patience_counts_evaluations_since_the_best() -> None:
     assert stops(seen(Span(3, "evaluations"), [0.1, 0.2, 0.3, 0.3, 0.2, 0.1, 0.0])) == [5, 6]
 
 
+def test_patience_begins_when_the_warm_up_ends() -> None:
+    for patience in (Span(2, "evaluations"), Span(0.5, "epochs")):
+        stopping = EarlyStopping(patience)
+        values = [0.9, 0.5, 0.5, 0.5, 0.5, 0.5]
+        looks = [Look(10 * i, i / 4, value, warming=i < 3) for i, value in enumerate(values)]
+        assert stops([stopping.see(look) for look in looks]) == [4, 5]
+
+
 def test_patience_counts_epochs_since_the_best() -> None:
     decisions = seen(Span(1.5, "epochs"), [0.1, 0.2] + [0.1] * 8)
     assert stops(decisions)[0] == 7

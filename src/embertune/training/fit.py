@@ -26,7 +26,7 @@ from embertune.training.batches import SAMPLERS, Batches, Stream, left_out
 from embertune.training.guard import EarlyStopping, Look
 from embertune.training.losses import build_loss, head_parameters
 from embertune.training.optimizer import Group, groups
-from embertune.training.schedule import rate_factor
+from embertune.training.schedule import rate_factor, warmup_steps
 from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator
 from embertune.watch import Progress, Watcher
 
@@ -249,6 +249,7 @@ class _Session:
 
     def _after(self, step: int) -> bool:
         """A step is done: write it down, look at dev where it is time, and say whether to stop."""
+        pace = self._speed(step)
         losses = self.trainer.step_losses
         loss = float(torch.stack(losses).mean())
         losses.clear()
@@ -261,7 +262,7 @@ class _Session:
             raise TrainingError(f"training step {step}", found, remedy)
         if self.every and (step % self.every == 0 or step == self.course.steps):
             self.look(step)
-        self.around.watch.step(self._progress(step, epoch, loss))
+        self.around.watch.step(self._progress(step, epoch, loss, pace))
         return bool(self.stopped)
 
     def look(self, step: int) -> None:
@@ -272,7 +273,8 @@ class _Session:
         metric = self.recipe.guard.metric
         assert metric is not None
         epoch = self.course.epoch(step)
-        decision = self.stopping.see(Look(step, epoch, values[metric]))
+        warming = step < warmup_steps(self.course.steps, self.recipe.train.warmup)
+        decision = self.stopping.see(Look(step, epoch, values[metric], warming))
         self.latest = values[metric]
         if decision.best:
             self.keeper.keep(self.model)
@@ -285,11 +287,14 @@ class _Session:
         self.history.write(json.dumps(finite(record), allow_nan=False) + "\n")
         self.history.flush()
 
-    def _progress(self, step: int, epoch: float, loss: float) -> Progress:
+    def _speed(self, step: int) -> tuple[float, float]:
+        """Texts per second and seconds left; asked before dev is measured, which is not training."""
         size = self.recipe.train.batch_size
         assert isinstance(size, int)
-        texts = size * self.course.accumulate * _texts_per_row(self.train)
-        speed, left = self.pace.after(step, texts)
+        return self.pace.after(step, size * self.course.accumulate * _texts_per_row(self.train))
+
+    def _progress(self, step: int, epoch: float, loss: float, pace: tuple[float, float]) -> Progress:
+        speed, left = pace
         best = self.stopping.best
         return Progress(
             step,

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from embertune.recipe.units import Span
+from embertune.recipe.units import Span, Unit
 
 
 @dataclass(frozen=True)
 class Look:
-    """One evaluation: at `step` (epoch `epoch`), the dev metric is `value`; higher is better, NaN is worst."""
+    """One evaluation: at `step` (epoch `epoch`), the dev metric is `value`; higher is better, NaN is worst.
+
+    `warming` while the rate still rises: then a look that is no better says nothing yet.
+    """
 
     step: int
     epoch: float
     value: float
+    warming: bool = False
 
 
 @dataclass(frozen=True)
@@ -29,28 +33,31 @@ class Decision:
 class EarlyStopping:
     """Stops when dev has not improved for `patience` (Prechelt 1998, Early Stopping - But When?, section 2).
 
-    `patience` counts evaluations or epochs since the best look; None never stops. The first look, before training, is a
-    best to beat.
+    `patience` counts evaluations or epochs since the best look, or since the warm-up where that ended later; None never
+    stops. The first look, before training, is a best to beat.
     """
 
     def __init__(self, patience: Span | None) -> None:
         self.patience = patience
         self.best: Look | None = None
         self.looks = 0
-        self._looks_at_best = 0
+        self._since = (0, 0.0)  # looks and epochs from which patience counts
 
     def see(self, look: Look) -> Decision:
         """Take note of an evaluation."""
         self.looks += 1
         if self.best is None or look.value > self.best.value or (math.isnan(self.best.value) > math.isnan(look.value)):
-            self.best, self._looks_at_best = look, self.looks
+            self.best, self._since = look, (self.looks, look.epoch)
             return Decision(best=True, stop=False)
-        if self.patience is None:
-            return Decision(best=False, stop=False)
-        waited = look.epoch - self.best.epoch if self.patience.unit == "epochs" else self.looks - self._looks_at_best
-        if waited < self.patience.count:
+        if look.warming:
+            self._since = (self.looks, look.epoch)
+        if self.patience is None or self._waited(look, self.patience.unit) < self.patience.count:
             return Decision(best=False, stop=False)
         reason = (
             f"no improvement on dev for {self.patience.count:g} {self.patience.unit}; best at step {self.best.step}"
         )
         return Decision(best=False, stop=True, reason=reason)
+
+    def _waited(self, look: Look, unit: Unit) -> float:
+        looks, epoch = self._since
+        return look.epoch - epoch if unit == "epochs" else self.looks - looks
