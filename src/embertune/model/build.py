@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import torch
@@ -14,14 +15,17 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Router
 
 from embertune.errors import ModelError
-from embertune.model.find import WHERE, Located, locate, only_safetensors
+from embertune.model.find import WHERE, Located, bins_only, locate
 from embertune.model.prompts import Prompts, install, role_prompts
 from embertune.model.quiet import Said, quiet
 
 POOLINGS: tuple[str, ...] = Pooling.POOLING_MODES
 
 #: What a broken or foreign folder makes the host raise.
-_LOADING = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
+_LOADING = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError),
+    SafetensorError,
+)
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,19 @@ def build(
 ) -> Built:
     """Find and load the model called `name`, then set pooling, prompts and the maximum length (in tokens).
 
+    Weights are read from safetensors, or else as tensors only (`weights_only`): no file of a model can run code.
     Parts that the checkpoint lacks are initialised the same way every time; the random state is left as it was.
     Raises ModelError for everything that a user can put right.
     """
     with quiet():
         located = locate(name)
-    only_safetensors(located.files, name)
     bare = _is_bare(located, name)
-    model, said = _load(located.folder, name)
+    bins = _bins(located, name, bare)
+    model, said = _load(located.folder, name, bins)
     notes = [*located.notes, *_loading_notes(located.folder, said)]
+    if bins:
+        they = f"{name} has its weights as {bins}; they are read as tensors only (weights_only)"
+        notes.append(f"{they}, and saved as safetensors")
     if pooling != "auto":
         notes += _set_pooling(model, pooling)
     elif bare:
@@ -105,6 +113,14 @@ def _check_modules(folder: Path, name: str) -> None:
         raise ModelError(WHERE, f"{name!r} is a {kind}", "choose a SentenceTransformer or a bare encoder")
 
 
+def _bins(located: Located, name: str, bare: bool) -> str:
+    """The .bin files among those that hold the model's weights, joined by commas; empty where there is none."""
+    modules = [] if bare else _read_json(located.folder / "modules.json", name)
+    parts = {PurePosixPath(str(module.get("path") or "")) for module in modules} or {PurePosixPath()}
+    bins = [file for file in bins_only(located.files) if PurePosixPath(file).parent in parts]
+    return ", ".join(bins[:3]) + (", …" if len(bins) > 3 else "")
+
+
 def _read_json(path: Path, name: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -112,8 +128,11 @@ def _read_json(path: Path, name: str) -> Any:
         raise ModelError(WHERE, f"{path.name} of {name!r} cannot be read: {error}", "fetch the model anew") from error
 
 
-def _load(folder: Path, name: str) -> tuple[SentenceTransformer, Said]:
-    """The model in float32 on the host's choice of device; equal folders give equal weights."""
+def _load(folder: Path, name: str, bins: str) -> tuple[SentenceTransformer, Said]:
+    """The model in float32 on the host's choice of device; equal folders give equal weights.
+
+    The host prefers safetensors in every part, and reads the .bin files of heads as tensors only without being asked.
+    """
     with quiet() as said, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
@@ -121,8 +140,15 @@ def _load(folder: Path, name: str) -> tuple[SentenceTransformer, Said]:
                 str(folder),
                 trust_remote_code=False,
                 local_files_only=True,
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+                model_kwargs={"weights_only": True, "dtype": torch.float32},
             )
+        except pickle.UnpicklingError as error:
+            raise ModelError(
+                WHERE,
+                f"{name!r} has weights that are not tensors only ({bins or 'a pickle'}); they are not read, "
+                "because such a file could run code",
+                "fetch the model anew, or choose one with its weights as safetensors",
+            ) from error
         except _LOADING as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             remedy = "check that the folder is complete and was made for this version of sentence-transformers"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import importlib.util
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import HfApi, snapshot_download
@@ -24,9 +27,13 @@ from embertune.errors import ModelError
 WHERE = "model.name"
 #: Seconds to wait for the Hub's first answer; without a network the name is looked up elsewhere at once.
 HUB_TIMEOUT = 5.0
-#: What is fetched of a Hub repository: configuration, tokenizer and safetensors; no code, no pickles.
+#: What is fetched of a Hub repository: configuration, tokenizer and safetensors, and the files of `bins_only`; no code,
+#: no other pickles.
 FETCHED = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", "*.safetensors")
 NOT_FETCHED = ("onnx/*", "openvino/*", "*checkpoint-*/*")
+#: The files from which the host reads the weights of a part of a model, in its order of preference.
+_SAFE = ("model.safetensors", "model.safetensors.index.json")
+_BIN = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,14 @@ class Located:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Miss:
+    """Why the model was not found in one place: in a few words, and with all that is known."""
+
+    short: str
+    full: str
+
+
 def locate(name: str) -> Located:
     """The folder of the model called `name`: a path, a Hub id (`org/name`, `org/name@revision`) or a packaged model.
 
@@ -79,10 +94,10 @@ def locate(name: str) -> Located:
         raise ModelError(WHERE, f"{name!r} is a file", "name the folder that holds the model")
     if not _may_be_hub_id(name):
         raise ModelError(WHERE, f"there is no folder {name!r}", "check the path, or name a model of the Hub: org/name")
-    tried = [f"no folder of that name in {Path.cwd()}"]
+    tried = [_Miss("there is no such folder", f"no folder of that name in {Path.cwd()}")]
     located = _from_hub(name, tried) or _from_package(name, tried)
     if located is None:
-        raise ModelError(WHERE, f"{name!r} was not found: " + "; ".join(tried), _remedy(name))
+        raise ModelError(WHERE, f"{name!r} was not found: " + "; ".join(miss.full for miss in tried), _remedy(name))
     return located
 
 
@@ -107,8 +122,8 @@ def _listing(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.relative_to(folder).as_posix() for path in below if path.is_file()))
 
 
-def _from_hub(name: str, tried: list[str]) -> Located | None:
-    """The first of the ids that `name` may stand for, or None; each failure adds a line to `tried`."""
+def _from_hub(name: str, tried: list[_Miss]) -> Located | None:
+    """The first of the ids that `name` may stand for, or None; each failure is added to `tried`."""
     repo, _, revision = name.partition("@")
     for candidate in (repo,) if "/" in repo else (f"sentence-transformers/{repo}", repo):
         located = _from_repo(candidate, revision or None, tried)
@@ -117,15 +132,15 @@ def _from_hub(name: str, tried: list[str]) -> Located | None:
     return None
 
 
-def _from_repo(repo: str, revision: str | None, tried: list[str]) -> Located | None:
+def _from_repo(repo: str, revision: str | None, tried: list[_Miss]) -> Located | None:
     try:
         info = HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT)
         files = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
-        only_safetensors(files, repo)
-        folder = _fetch(repo, info.sha or revision, cached=False)
+        folder = _fetch(repo, info.sha or revision, bins_only(files), cached=False)
         return Located(folder, f"{repo}@{info.sha}", files)
     except HFValidationError:
-        tried.append(f"{repo!r} cannot be a Hub id")
+        why = f"{repo!r} cannot be a Hub id"
+        tried.append(_Miss(why, why))
         return None
     except GatedRepoError as error:
         remedy = f"accept its terms at https://huggingface.co/{repo} and set HF_TOKEN"
@@ -133,51 +148,59 @@ def _from_repo(repo: str, revision: str | None, tried: list[str]) -> Located | N
     except RevisionNotFoundError as error:
         raise ModelError(WHERE, f"{repo!r} has no revision {revision!r}", "check the part after the @") from error
     except RepositoryNotFoundError:
-        why = "the Hub knows no such model (a private one needs HF_TOKEN)"
+        why = "the Hub knows no such model"
+        miss = _Miss(why, f"{why} (a private one needs HF_TOKEN)")
     except (OSError, httpx.HTTPError) as error:
-        why = _unreachable(error)
-    return _from_cache(repo, revision, why, tried)
+        miss = _unreachable(error)
+    return _from_cache(repo, revision, miss, tried)
 
 
-def _unreachable(error: Exception) -> str:
+def _unreachable(error: Exception) -> _Miss:
     if os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE"):
-        return "the Hub was not asked (HF_HUB_OFFLINE is set)"
-    return f"the Hub cannot be reached ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        why = "the Hub was not asked (HF_HUB_OFFLINE is set)"
+        return _Miss(why, why)
+    why = "the Hub cannot be reached"
+    return _Miss(why, f"{why} ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
 
 
-def _from_cache(repo: str, revision: str | None, why: str, tried: list[str]) -> Located | None:
+def _from_cache(repo: str, revision: str | None, miss: _Miss, tried: list[_Miss]) -> Located | None:
     try:
         folder = _fetch(repo, revision, cached=True)
     except (LocalEntryNotFoundError, HFValidationError):
-        tried.append(f"{repo}: {why} and its cache does not have it, or not whole")
+        tried.append(_Miss(miss.short, f"{repo}: {miss.full} and its cache does not have it, or not whole"))
         return None
-    return Located(folder, f"{repo}@{folder.name}", _listing(folder), (f"{why}; {repo} is taken from its cache",))
+    note = f"{miss.full}; {repo} is taken from its cache"
+    return Located(folder, f"{repo}@{folder.name}", _listing(folder), (note,))
 
 
-def _fetch(repo: str, revision: str | None, *, cached: bool) -> Path:
-    """The snapshot folder of `repo`, downloaded where it is not yet there; `cached` asks nothing of the network."""
+def _fetch(repo: str, revision: str | None, bins: Iterable[str] = (), *, cached: bool) -> Path:
+    """The snapshot folder of `repo`, downloaded where it is not yet there; `cached` asks nothing of the network.
+
+    `bins` are the files to fetch besides those of FETCHED.
+    """
     folder = snapshot_download(
         repo,
         revision=revision,
         cache_dir=os.environ.get("SENTENCE_TRANSFORMERS_HOME"),
         local_files_only=cached,
-        allow_patterns=list(FETCHED),
+        allow_patterns=[*FETCHED, *(glob.escape(file) for file in bins)],
         ignore_patterns=list(NOT_FETCHED),
     )
     return Path(folder)
 
 
-def _from_package(name: str, tried: list[str]) -> Located | None:
+def _from_package(name: str, tried: list[_Miss]) -> Located | None:
     for package in PACKAGES:
         if name not in package.names:
             continue
         spec = importlib.util.find_spec(package.module)
         if spec is None or not spec.submodule_search_locations:
-            tried.append(f"the package {package.module} is not installed")
+            why = f"the package {package.module} is not installed"
+            tried.append(_Miss(why, why))
             continue
         folder = Path(next(iter(spec.submodule_search_locations))) / package.folder
         _check_package(folder, package)
-        note = f"{name} is taken from the installed package {package.module} ({tried[-1]})"
+        note = f"taken from the installed package {package.module}: {tried[-1].short}"
         return Located(folder, f"package {package.module}", _listing(folder), (note,))
     return None
 
@@ -200,19 +223,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def only_safetensors(files: Iterable[str], name: str) -> None:
-    """Raise ModelError if a part of the model has its weights as a pickle only; `files` as in `Located.files`."""
-    paths = [PurePosixPath(file) for file in files]
-    safe = {path.parent for path in paths if path.suffix == ".safetensors"}
-    pickled = [
-        path
+def bins_only(files: Iterable[str]) -> tuple[str, ...]:
+    """The weights as .bin of those parts of a model that have no safetensors; `files` as in `Located.files`."""
+    paths = [PurePosixPath(file) for file in files if not any(fnmatchcase(file, skipped) for skipped in NOT_FETCHED)]
+    safe = {path.parent for path in paths if path.name in _SAFE}
+    return tuple(
+        str(path)
         for path in paths
-        if path.name.startswith("pytorch_model") and path.suffix == ".bin" and path.parent not in safe
-    ]
-    if pickled:
-        raise ModelError(
-            WHERE,
-            f"{name!r} has weights as a pickle only ({pickled[0]}), which could run code when it is read",
-            "if you trust it, convert it once with plain sentence-transformers, "
-            f"SentenceTransformer({name!r}).save('FOLDER'), and name that folder",
-        )
+        if _BIN.fullmatch(path.name) and path.parent not in safe and len(path.parts) <= 2  # no part lies deeper
+    )
