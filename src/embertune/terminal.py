@@ -82,8 +82,8 @@ class Terminal:
     def _draw(self, progress: Step) -> None:
         if self._bar is None:
             columns = (
-                TextColumn("          "),
-                BarColumn(28),
+                TextColumn(" "),
+                BarColumn(14),
                 TextColumn("{task.completed}/{task.total}  {task.fields[line]}"),
             )
             self._bar = Progress(*columns, console=self.console)
@@ -147,7 +147,7 @@ class Terminal:
 def _progress_line(progress: Step) -> str:
     parts = [f"loss {progress.loss:.4f}"]
     if progress.metric and progress.best is not None:
-        parts.append(f"best {progress.metric} {progress.best:.4f}")
+        parts.append(f"best dev {progress.best:.4f}")
     parts.append(f"{progress.texts_per_second:,.0f} texts/s")
     parts.append(f"{duration(progress.seconds_left)} left")
     return "  ".join(parts)
