@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -218,7 +219,10 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
 def _start(*words: str | Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "embertune", *map(str, words)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell starts its background jobs with SIGINT ignored, and children inherit that; a person's terminal does not.
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, text=True, preexec_fn=hear, **pipes)
 
 
 def _wait_for(path: Path, lines: int, process: subprocess.Popen[str]) -> None:
