@@ -211,11 +211,10 @@ def test_the_folder_of_another_recipe_is_refused_and_not_touched(
 
 
 KILLS = """
-import os, random, signal, sys, time
-import torch
+import os, random, shutil, signal, sys, time
 import embertune as et
+import embertune.run
 from embertune.model.save import fingerprint
-from embertune import run
 from sentence_transformers import SentenceTransformer
 
 recipe, folder = et.load_recipe(sys.argv[1]), sys.argv[2]
@@ -237,14 +236,18 @@ started = time.monotonic()
 assert os.waitpid(child(folder + "/whole"), 0)[1] == 0
 took = time.monotonic() - started
 killed = 0
-for share in (0.4, 0.75):
+while killed < 2:
     pid = child(folder + "/killed")
-    time.sleep(took * (share + random.uniform(-0.3, 0.2)))
+    time.sleep(took * random.uniform(0.1, 0.95))
     os.kill(pid, signal.SIGKILL)
-    killed += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    if os.WIFSIGNALED(os.waitpid(pid, 0)[1]):
+        killed += 1
+    else:  # it was done already
+        shutil.rmtree(folder + "/killed")
+        took *= 0.7
 assert os.waitpid(child(folder + "/killed"), 0)[1] == 0
 weights = [fingerprint(SentenceTransformer(f"{folder}/{n}/model", device="cpu")) for n in ("whole", "killed")]
-print(killed, weights[0] == weights[1], sorted(os.listdir(folder + "/killed")))
+print(weights[0] == weights[1], sorted(os.listdir(folder + "/killed")))
 """
 
 
@@ -256,8 +259,7 @@ def test_a_run_that_was_killed_and_run_again_ends_in_the_same_weights(
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    killed, same, files = done.stdout.splitlines()[-1].split(maxsplit=2)
-    assert int(killed) >= 1
+    same, files = done.stdout.splitlines()[-1].split(maxsplit=1)
     assert same == "True"
     assert files == str(sorted(FILES))
 
