@@ -18,7 +18,6 @@ from embertune.recipe import Recipe
 from embertune.recipe.explain import to_yaml
 from embertune.recipe.guidance import TRAINING_PASSES
 from embertune.recipe.units import parse_span
-from embertune.training.fit import plan_course
 from embertune.watch import Watcher
 
 #: Texts that are encoded to learn how fast this machine is.
@@ -79,12 +78,14 @@ def estimate(planned: Plan) -> Estimate:
     float32.
     """
     train, recipe = planned.data.sides.train, planned.resolved.recipe
-    course = plan_course(train, recipe)
+    course = planned.course
     assert isinstance(recipe.train.batch_size, int)
     columns = _columns(train)
     trained = course.batches * recipe.train.batch_size * len(columns)
     every = recipe.guard.eval_every
-    looks = course.steps // parse_span(every).in_steps(course.batches_of_epochs[0]) + 2 if every else 0
+    looks = (
+        course.steps // parse_span(every).in_steps(course.batches_of_epochs[0] / course.accumulate) + 2 if every else 0
+    )
     dev = planned.scene.dev.texts_to_encode if planned.scene.dev else 0
     tests = sum(evalset.texts_to_encode for evalset in planned.scene.tests)
     seconds = _seconds_per_text(planned, columns) * (TRAINING_PASSES * trained + looks * dev + 2 * tests)

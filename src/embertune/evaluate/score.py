@@ -125,6 +125,6 @@ def _encoded(encode: Encode, texts: tuple[str, ...], role: str, name: str) -> Ve
         raise ModelError(
             name,
             f"{broken} of {len(texts)} embeddings hold NaN or infinity",
-            "lower train.learning_rate, or set train.precision: float32",
+            "lower train.learning_rate, or start from a model whose weights are finite",
         )
     return vectors
