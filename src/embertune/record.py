@@ -69,8 +69,9 @@ def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, pro
 
 
 def _sides(planned: Plan) -> list[Side]:
+    """The sides under the names that their metrics begin with."""
     sides = planned.data.sides
     held = [("train", sides.train.name, sides.train)]
-    held += [("dev", sides.dev.name, sides.dev)] if sides.dev else []
-    held += [("test", name, prepared) for name, prepared in sides.tests.items()]
+    held += [("dev", f"{sides.dev.name}-dev", sides.dev)] if sides.dev else []
+    held += [("test", f"{name}-test", prepared) for name, prepared in sides.tests.items()]
     return [Side(role, name, prepared.shape, len(prepared)) for role, name, prepared in held]

@@ -56,12 +56,12 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         write_start(folder, planned)
         clock.mark("prepare")
 
-        watch.stage("baseline", f"{len(planned.scene.tests)} test sets")
+        watch.stage("baseline", ", ".join(evalset.name for evalset in planned.scene.tests) or "no test rows")
         base_dev = look(planned)
         baseline = measure(planned.encode, planned.scene, thresholds(base_dev))
         clock.mark("baseline")
 
-        watch.stage("train", f"{len(planned.data.sides.train)} rows")
+        watch.stage("train", f"{len(planned.data.sides.train):,} rows, {planned.course.steps:,} steps")
         fitted = teach(planned, folder, base_dev, loss, watch)
         choice = choose(fitted.best_step, fitted.steps, planned.resolved.recipe.guard.metric)
         clock.mark("train")
