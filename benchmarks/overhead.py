@@ -195,9 +195,10 @@ def main(rounds: int) -> None:
 def keep(took: dict[str, list[Took]], load: float) -> None:
     """Write what is known so far; `load` is the machine's before the first round."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows = len((SAMPLE / "qrels" / "train.tsv").read_text(encoding="utf-8").splitlines()) - 1
     record = {
         "what": "embertune.run against a script by hand: all-MiniLM-L6-v2, the sample's retrieval rows",
-        "settings": {"rows": 368, "batch size": BATCH, "tokens": TOKENS, "steps": STEPS, "dev every": EVERY},
+        "settings": {"rows": rows, "batch size": BATCH, "tokens": TOKENS, "steps": STEPS, "dev every": EVERY},
         "clock": summary(took, "clock"),
         "processor": summary(took, "processor"),
         "test nDCG@10 afterwards": {name: [round(one.ndcg, 4) for one in runs] for name, runs in took.items()},
