@@ -15,10 +15,24 @@ import pytest
 from embertune.errors import RunFolderError
 from embertune.recipe import load_recipe, replace
 from embertune.recipe.guidance import Resolved
-from embertune.rundir import claim, finite, read_json, told_plainly, write_atomically, write_json, write_text
+from embertune.recipe.measured import Measured
+from embertune.rundir import (
+    claim,
+    finite,
+    measured_in,
+    read_json,
+    told_plainly,
+    write_atomically,
+    write_json,
+    write_text,
+)
 
 RESOLVED = Resolved(load_recipe(set={"train.epochs": 2, "data.train": "a.jsonl"}), {"train.epochs": "a few"})
 OTHER = Resolved(replace(RESOLVED.recipe, {"train.epochs": 3}), {})
+
+
+def replace_resolved(measured: dict[str, Measured]) -> Resolved:
+    return Resolved(RESOLVED.recipe, RESOLVED.reasons, measured=measured)
 
 
 def names(folder: Path) -> list[str]:
@@ -38,7 +52,7 @@ def test_a_new_folder_is_made_with_its_parents_and_claimed(tmp_path: Path) -> No
     folder = claim(tmp_path / "deep" / "out", RESOLVED, "aa")
     assert names(folder.path) == ["manifest.json", "recipe.yaml"]
     assert not folder.finished
-    assert read_json(folder.file("manifest.json")) == {"fingerprint": "aa"}
+    assert read_json(folder.file("manifest.json")) == {"fingerprint": "aa", "measured": {}}
     assert load_recipe(folder.file("recipe.yaml")) == RESOLVED.recipe
     assert "# a few" in folder.file("recipe.yaml").read_text(encoding="utf-8")
 
@@ -103,6 +117,20 @@ def test_a_folder_whose_claim_was_killed_half_way_is_claimed_again(tmp_path: Pat
     (tmp_path / ".recipe.yaml._1b2c3d4").write_text("model:")
     claim(tmp_path, RESOLVED, "aa")
     assert names(tmp_path) == ["manifest.json", "recipe.yaml"]
+
+
+def test_what_was_measured_is_kept_from_the_first_moment_on(tmp_path: Path) -> None:
+    measured = {"train.epochs": Measured(2, "two took a second", {"seconds": 1.0}, "a machine")}
+    assert measured_in(tmp_path / "out") == {}
+    claim(tmp_path / "out", replace_resolved(measured), "aa")
+    assert measured_in(tmp_path / "out") == measured
+
+
+@pytest.mark.parametrize("text", ["[]", '{"measured": 3}', '{"measured": {"train.epochs": {"value": 1, "why": ""}}}'])
+def test_a_manifest_of_something_else_says_nothing_about_measurements(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(RunFolderError, match=r"manifest.json: does not say what was measured in a way that can be"):
+        measured_in(tmp_path)
 
 
 def test_a_killed_writer_leaves_the_old_file_and_a_leftover_that_the_next_claim_removes(tmp_path: Path) -> None:

@@ -52,10 +52,21 @@ def command_line() -> str:
     )
 
 
+def machine_of(machine: Mapping[str, Any]) -> str:
+    """What `hardware` found, on one line."""
+    return f"{machine['processor']}, {machine['threads']} threads, {machine['device']}"
+
+
 def manifest(
-    fingerprint: str, data: Mapping[str, Any], model: str, seed: int, machine: Mapping[str, Any]
+    *,
+    fingerprint: str,
+    data: Mapping[str, Any],
+    model: str,
+    seed: int,
+    machine: Mapping[str, Any],
+    measured: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The record that stands in manifest.json; `fingerprint` ties the folder to the data."""
+    """The record that stands in manifest.json; `fingerprint` ties the folder to the data, `measured` binds reruns."""
     return {
         "fingerprint": fingerprint,
         "model": model,
@@ -63,5 +74,6 @@ def manifest(
         "data": dict(data),
         "versions": versions(),
         "hardware": dict(machine),
+        "measured": dict(measured),
         "command": command_line(),
     }

@@ -20,7 +20,9 @@ from embertune.model.encode import make_encode
 from embertune.model.save import fingerprint as weights
 from embertune.recipe import Recipe, replace
 from embertune.recipe.guidance import Facts, Resolved, decide
+from embertune.recipe.measured import Measured
 from embertune.recipe.sections import ModelSection
+from embertune.recipe.settle import Ask, settle
 from embertune.training.fit import Course, host_arguments, plan_course
 from embertune.watch import Watcher
 
@@ -41,8 +43,17 @@ class Plan:
     fingerprint: str
 
 
-def plan(recipe: Recipe, given: Given | None, model: SentenceTransformer | None, watch: Watcher) -> Plan:
-    """Prepare the data, load the model, and decide everything that is still `auto`; nothing is written."""
+def plan(
+    recipe: Recipe,
+    given: Given | None,
+    model: SentenceTransformer | None,
+    watch: Watcher,
+    known: Mapping[str, Measured] | None = None,
+) -> Plan:
+    """Prepare the data, load the model, and decide everything that is still `auto`; nothing is written.
+
+    `known` are decisions that were measured when this run began; they are taken as they are.
+    """
     watch.stage("data", str(recipe.data.train or "handed over"))
     data = prepare(recipe, given)
     watch.rows(data.origin, _sizes(data), describe(data.sides.train) if recipe.report.examples else ())
@@ -50,6 +61,7 @@ def plan(recipe: Recipe, given: Given | None, model: SentenceTransformer | None,
     built = _load(recipe.model, model)
     scene = arrange(data.sides, recipe.evaluate.similarity)
     resolved = _resolve(recipe, data, built, scene, handed_over=model is not None)
+    resolved = settle(resolved, known or {}, _asks())
     course = plan_course(data.sides.train, resolved.recipe)
     data = dataclasses.replace(data, sides=dataclasses.replace(data.sides, notes=data.sides.notes + course.notes))
     for text in (*(note.text for note in data.notes), *built.notes, *resolved.notes):
@@ -72,6 +84,11 @@ def _resolve(recipe: Recipe, data: Data, built: Built, scene: Scene, handed_over
     host_arguments(decided.recipe, ".")
     reasons = {path: reason for path, reason in {**data.reasons, **why, **decided.reasons}.items() if reason}
     return Resolved(decided.recipe, reasons, decided.notes)
+
+
+def _asks() -> dict[str, Ask]:
+    """The settings that only a measurement can decide, in the order in which they are decided."""
+    return {}
 
 
 def _fingerprint(data: Data, handed_over: Built | None) -> str:

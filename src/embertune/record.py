@@ -15,6 +15,7 @@ from embertune.evaluate.proof import Proof
 from embertune.manifest import hardware, manifest, versions
 from embertune.plan import Plan
 from embertune.recipe.explain import to_yaml
+from embertune.recipe.measured import as_record
 from embertune.report import Facts, Side
 from embertune.rundir import AUDIT, HISTORY, MANIFEST, MODEL, RunDir, write_json
 from embertune.training.fit import Fit
@@ -37,7 +38,14 @@ def write_start(folder: RunDir, planned: Plan) -> None:
     """Write manifest.json and audit.json."""
     data, recipe = planned.data, planned.resolved.recipe
     machine = hardware(str(planned.built.model.device), torch.get_num_threads())
-    record = manifest(planned.fingerprint, data.fingerprints, planned.built.source, recipe.seed, machine)
+    record = manifest(
+        fingerprint=planned.fingerprint,
+        data=data.fingerprints,
+        model=planned.built.source,
+        seed=recipe.seed,
+        machine=machine,
+        measured=as_record(planned.resolved.measured),
+    )
     write_json(folder.file(MANIFEST), record)
     write_json(folder.file(AUDIT), audit_record(data.notes, examples=recipe.report.examples))
 

@@ -20,7 +20,7 @@ from embertune.recipe import Recipe
 from embertune.record import Clock, facts_of_run, write_start
 from embertune.report import to_card, write
 from embertune.result import Result, keep, read_result
-from embertune.rundir import HISTORY, MODEL, RunDir, claim, told_plainly
+from embertune.rundir import HISTORY, MODEL, RunDir, claim, measured_in, told_plainly
 from embertune.training.fit import Fit, Surroundings, fit
 from embertune.watch import Silent, Watcher
 
@@ -46,7 +46,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
     what happens. Raises `EmbertuneError` for all that a user can put right.
     """
     watch, clock = watch or Silent(), Clock()
-    planned = plan(recipe, Given(train, dev, test), model, watch)
+    planned = plan(recipe, Given(train, dev, test), model, watch, measured_in(Path(out)))
     planned = planned if loss is None else with_own_loss(planned, loss)
     folder = claim(Path(out), planned.resolved, planned.fingerprint)
     if folder.finished:

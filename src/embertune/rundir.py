@@ -16,6 +16,7 @@ from embertune.errors import RunFolderError
 from embertune.recipe import load_recipe
 from embertune.recipe.explain import to_yaml
 from embertune.recipe.guidance import Resolved
+from embertune.recipe.measured import Measured, as_record, from_record
 
 RECIPE, MANIFEST, AUDIT, HISTORY, METRICS = (
     "recipe.yaml",
@@ -46,9 +47,10 @@ class RunDir:
 def claim(out: Path, resolved: Resolved, fingerprint: str) -> RunDir:
     """Make `out` the folder of this run, or find that it already is.
 
-    A new or empty folder is claimed by writing the recipe and the data fingerprint. A folder that holds the same recipe
-    and fingerprint is gone on with, or is finished; what a killed run left half-written is removed. Anything else is
-    `RunFolderError`; nothing in it is touched. `fingerprint` stands for the data, and for a model handed over.
+    A new or empty folder is claimed by writing the recipe, the data fingerprint and what was measured. A folder that
+    holds the same recipe and fingerprint is gone on with, or is finished; what a killed run left half-written is
+    removed. Anything else is `RunFolderError`; nothing in it is touched. `fingerprint` stands for the data, and for a
+    model handed over.
     """
     if out.exists() and not out.is_dir():
         raise RunFolderError(str(out), "is a file", "choose a folder for --out")
@@ -56,7 +58,7 @@ def claim(out: Path, resolved: Resolved, fingerprint: str) -> RunDir:
         out.mkdir(parents=True, exist_ok=True)
         halves = [path for path in out.iterdir() if _HALF.fullmatch(path.name)]
     if len(halves) == len(list(out.iterdir())):
-        write_json(out / MANIFEST, {"fingerprint": fingerprint})
+        write_json(out / MANIFEST, {"fingerprint": fingerprint, "measured": as_record(resolved.measured)})
     elif not (out / MANIFEST).is_file():
         raise RunFolderError(str(out), "holds files that are not a run of embertune", "choose another --out")
     elif (out / RECIPE).is_file() and load_recipe(out / RECIPE) != resolved.recipe:
@@ -69,6 +71,20 @@ def claim(out: Path, resolved: Resolved, fingerprint: str) -> RunDir:
             half.unlink(missing_ok=True)
     write_text(out / RECIPE, to_yaml(resolved.recipe, resolved.reasons, _HEADER))
     return RunDir(out, finished=(out / METRICS).is_file())
+
+
+def measured_in(out: Path) -> dict[str, Measured]:
+    """The measured decisions of the run that `out` holds, by dotted path; none where it holds no run.
+
+    They bind a run that goes on, also on another machine. `RunFolderError` for a manifest that cannot be read.
+    """
+    if not (out / MANIFEST).is_file():
+        return {}
+    try:
+        return from_record(read_json(out / MANIFEST).get("measured", {}))
+    except (AttributeError, ValueError):
+        found = "does not say what was measured in a way that can be read"
+        raise RunFolderError(str(out / MANIFEST), found, "choose another --out") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from embertune.errors import Problem, RecipeError
 from embertune.recipe.check import loss_options
 from embertune.recipe.load import replace
 from embertune.recipe.losses import LOSSES, Sampler, losses_for
+from embertune.recipe.measured import Measured
 from embertune.recipe.near import did_you_mean
 from embertune.recipe.sections import Recipe
 
@@ -75,11 +76,15 @@ class Range:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A recipe without `auto`, the reason of every decision by dotted path, and notes about unusual settings."""
+    """A recipe without `auto`, the reason of every decision by dotted path, and notes about unusual settings.
+
+    `measured` has the settings that a measurement decided, by dotted path; they bind a run that goes on.
+    """
 
     recipe: Recipe
     reasons: Mapping[str, str]
     notes: tuple[str, ...] = field(default=())
+    measured: Mapping[str, Measured] = field(default_factory=dict)
 
 
 def _always(_facts: Facts, _recipe: Recipe) -> bool:

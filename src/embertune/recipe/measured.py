@@ -1,0 +1,33 @@
+"""What a measurement decided, as the manifest of a run folder keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The value that a measurement gave a setting, why in plain words, the figures it rests on, and the machine.
+
+    The names of `figures` carry their units, such as `bfloat16_gflops`.
+    """
+
+    value: str | int | None
+    reason: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+    machine: str = ""
+
+
+def as_record(measured: Mapping[str, Measured]) -> dict[str, Any]:
+    """Plain values for JSON, by dotted path."""
+    return {path: asdict(found) for path, found in measured.items()}
+
+
+def from_record(record: Any) -> dict[str, Measured]:
+    """What `as_record` wrote; `ValueError` for anything else."""
+    try:
+        return {str(path): Measured(**found) for path, found in record.items()}
+    except (AttributeError, TypeError):
+        raise ValueError("not a record of measured settings") from None
