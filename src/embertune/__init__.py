@@ -11,19 +11,22 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embertune.engine.pack import pack, unpack
     from embertune.errors import EmbertuneError
     from embertune.recipe import Recipe, load_recipe, replace
     from embertune.result import Result
     from embertune.run import run
 
-__all__ = ["EmbertuneError", "Recipe", "Result", "load_recipe", "replace", "run"]
+__all__ = ["EmbertuneError", "Recipe", "Result", "load_recipe", "pack", "replace", "run", "unpack"]
 
 _HOME = {
     "EmbertuneError": "embertune.errors",
     "Recipe": "embertune.recipe",
     "Result": "embertune.result",
     "load_recipe": "embertune.recipe",
+    "pack": "embertune.engine.pack",
     "replace": "embertune.recipe",
+    "unpack": "embertune.engine.pack",
 }
 
 

@@ -1,0 +1,118 @@
+"""Whether a model on its fast path gives what the plain path gives: vectors, loss and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import Tensor
+
+from embertune.engine.paths import attach, detach, path_of
+
+#: Short, long, empty, one word and beyond any limit: what a check is made of where no texts are given.
+SAMPLE = (
+    "embeddings",
+    "A man is playing a guitar on the stage of a small theatre.",
+    "",
+    "Where can I hand in the form?",
+    "The weather",
+    "a " * 40,
+    "Two dogs run across a field after a ball that somebody has thrown far too far for them to catch. " * 3,
+    "no",
+)
+#: The bounds of the design: relative difference of the loss; gradients of a tensor, by its own norm and by all.
+LOSS, OWN, ALL = 1e-5, 1e-4, 1e-7
+#: How much wider the bounds are for weights that are not float32.
+_HALF = 1e3
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the path `path` is from the plain one.
+
+    `embeddings` is the greatest difference of any component, `loss` the relative difference of a ranking loss,
+    `gradients` the worst tensor's distance as a multiple of what is allowed (up to 1 passes), `worst` its name.
+    """
+
+    path: str
+    embeddings: float
+    loss: float
+    gradients: float
+    worst: str
+    passed: bool
+
+
+def check(model: SentenceTransformer, texts: Sequence[str] = SAMPLE) -> Parity:
+    """Compare the path `model` is on with the plain one on `texts`; the model is left as it was, gradients included.
+
+    Without dropout. On the plain path all differences are zero.
+    """
+    path = path_of(model)
+    with _still(model):
+        features = model.preprocess(list(texts))
+        features = {
+            key: value.to(model.device) if isinstance(value, Tensor) else value for key, value in features.items()
+        }
+        fast = _step(model, features)
+        detach(model)
+        try:
+            plain = _step(model, features)
+        finally:
+            if path is not None:
+                attach(model, path)
+    return _compare(path.name if path else "plain", fast, plain, dict(model.named_parameters()))
+
+
+@dataclass(frozen=True)
+class _Step:
+    embeddings: Tensor
+    loss: float
+    gradients: dict[str, Tensor]
+
+
+@contextmanager
+def _still(model: SentenceTransformer) -> Iterator[None]:
+    """Without dropout, with gradients on."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def _step(model: SentenceTransformer, features: dict[str, Any]) -> _Step:
+    """One forward and backward pass of a ranking loss in which every text's neighbour is its positive."""
+    vectors = model(dict(features))["sentence_embedding"]
+    unit = torch.nn.functional.normalize(vectors.float(), dim=-1)
+    loss = torch.nn.functional.cross_entropy(20 * unit @ unit.roll(1, 0).T, torch.arange(len(unit), device=unit.device))
+    learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    found = torch.autograd.grad(loss, list(learnt.values()), allow_unused=True) if learnt else ()
+    gradients = {name: g.float() for name, g in zip(learnt, found, strict=True) if g is not None}
+    return _Step(vectors.detach().float(), loss.item(), gradients)
+
+
+def _compare(path: str, fast: _Step, plain: _Step, parameters: dict[str, Tensor]) -> Parity:
+    wider = 1.0 if all(p.dtype == torch.float32 for p in parameters.values()) else _HALF
+    whole = torch.stack([g.norm() for g in plain.gradients.values()]).norm().item() if plain.gradients else 0.0
+    ratios = {
+        name: (fast.gradients[name] - g).norm().item() / (OWN * g.norm().item() + ALL * whole + 1e-30)
+        for name, g in plain.gradients.items()
+        if name in fast.gradients
+    }
+    lost = set(plain.gradients) ^ set(fast.gradients)
+    worst = max(ratios, key=lambda name: ratios[name], default="")
+    gradients = float("inf") if lost else ratios.get(worst, 0.0)
+    loss = abs(fast.loss - plain.loss) / max(abs(plain.loss), 1e-12)
+    embeddings = (fast.embeddings - plain.embeddings).abs().max().item()
+    passed = loss <= LOSS * wider and gradients <= wider and embeddings <= 1e-4 * wider * _size(plain.embeddings)
+    return Parity(path, embeddings, loss, gradients, min(lost, default=worst), passed)
+
+
+def _size(vectors: Tensor) -> float:
+    return max(1.0, vectors.abs().max().item())
