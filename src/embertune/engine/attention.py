@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from embertune.engine.dropout import dropped
+from embertune.engine.dropout import survivors, thinned
 from embertune.engine.layout import Layout, Run
 from embertune.errors import ModelError
 
@@ -43,6 +43,30 @@ class FlatMask:
     runs: tuple[Run, ...]
     longest: int
     allowed: Tensor | None = None
+    device: torch.device | str = "cpu"
+    _orders: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    @property
+    def squares(self) -> int:
+        """Pairs of tokens that attend to each other, before `allowed`."""
+        return sum(run.tokens * run.length for run in self.runs)
+
+    def order(self, heads: int) -> tuple[Tensor, Tensor]:
+        """Rows (T x heads,) of (T, heads) in the order of run, text, head, place, and the way back. Made once."""
+        if heads not in self._orders:
+            rows = [
+                torch.arange(run.tokens * heads, device=self.device)
+                .view(run.count, run.length, heads)
+                .transpose(1, 2)
+                .reshape(-1)
+                .add_(run.start * heads)
+                for run in self.runs
+            ]
+            there = torch.cat(rows)
+            back = torch.empty_like(there)
+            back[there] = torch.arange(len(there), device=self.device)
+            self._orders[heads] = (there, back)
+        return self._orders[heads]
 
     def of(self, length: int) -> Tensor | None:
         """`allowed` for a text of `length` tokens; None where it allows all."""
@@ -71,7 +95,7 @@ def flat_mask(*args: Any, mask_function: Callable[..., Tensor], **kwargs: Any) -
     place = torch.arange(layout.longest, device=layout.index.device)
     zero = place.new_zeros(())
     allowed = mask_function(zero, zero, place[:, None], place[None, :]).expand(layout.longest, layout.longest)
-    return FlatMask(layout.runs, layout.longest, None if bool(allowed.all()) else allowed)
+    return FlatMask(layout.runs, layout.longest, None if bool(allowed.all()) else allowed, layout.index.device)
 
 
 def flat_attention(  # noqa: PLR0913 transformers decides what an attention function takes
@@ -154,7 +178,10 @@ def _varlen(
 
 
 class _Attention(torch.autograd.Function):
-    """`attend` run by run. Keeps the weights of every text for the way back, as any attention without a kernel does."""
+    """`attend` run by run. Keeps the weights of every text for the way back, as any attention without a kernel does.
+
+    Query, key and value are put in the order of run, text, head, place at once, so that a run is a view of them.
+    """
 
     @staticmethod
     def forward(  # noqa: PLR0913 the terms of one formula
@@ -167,86 +194,102 @@ class _Attention(torch.autograd.Function):
         scaling: float,
         dropout: float,
     ) -> Tensor:
-        out = torch.empty(query.shape, dtype=query.dtype, device=query.device)
-        kept: list[Tensor] = []
-        factor = 1.0
+        heads, order = query.shape[1], mask.order(query.shape[1])
         with torch.autocast(query.device.type, enabled=False):
+            q, k, v = (_ordered(part, order) for part in (query * scaling, key, value))
+            out, kept = torch.empty_like(q), []
+            stay, factor = _survivors(mask.squares * heads, dropout, q)
+            at = 0
             for run in mask.runs:
-                q, k, v = (_heads(part, run) for part in (query, key, value))
-                weights = _weights(q, k, run, mask.of(run.length), scaling, bias)
-                used = weights
-                if dropout:
-                    out_of, factor = _fallen(weights, dropout)
-                    used = (weights * factor).masked_fill_(out_of, 0.0)
-                    kept.append(out_of)
+                part = _Part(run, heads, at)
+                weights = _weights(part.of(q), part.of(k), run, mask.of(run.length), bias)
+                used = weights if stay is None else thinned(weights, part.square(stay), factor)
+                torch.bmm(used, part.of(v), out=part.of(out))
                 kept.append(weights)
-                _put(out, torch.bmm(used, v), run)
-        ctx.save_for_backward(query, key, value, *kept)
-        ctx.mask, ctx.scaling, ctx.dropout, ctx.factor = mask, scaling, dropout, factor
+                at = part.end
+        ctx.save_for_backward(q, k, v, stay, *kept)
+        ctx.mask, ctx.scaling, ctx.factor, ctx.heads = mask, scaling, factor, heads
         ctx.bias = None if bias is None else (bias.shape, bias.dtype)
-        return out
+        return _disordered(out, order, query.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, *kept = ctx.saved_tensors
-        made = tuple(torch.empty(query.shape, dtype=query.dtype, device=query.device) for _ in range(3))
-        of_bias = None
-        if ctx.bias is not None:
-            of_bias = torch.zeros(ctx.bias[0], dtype=ctx.bias[1], device=query.device)
-        saved = iter(kept)
-        for run in ctx.mask.runs:
-            out_of = next(saved) if ctx.dropout else None
-            weights = used = next(saved)
-            q, k, v, g = (_heads(part, run) for part in (query, key, value, gradient))
-            scores = torch.bmm(g, v.transpose(1, 2))
-            if out_of is not None:
-                used = (weights * ctx.factor).masked_fill_(out_of, 0.0)
-                scores.mul_(ctx.factor).masked_fill_(out_of, 0.0)
-            _put(made[2], torch.bmm(used.transpose(1, 2), g), run)
+        q, k, v, stay, *kept = ctx.saved_tensors
+        order = ctx.mask.order(ctx.heads)
+        g = _ordered(gradient, order)
+        of_q, of_k, of_v = (torch.empty_like(q) for _ in range(3))
+        of_bias = None if ctx.bias is None else torch.zeros(ctx.bias[0], dtype=ctx.bias[1], device=q.device)
+        at = 0
+        for run, weights in zip(ctx.mask.runs, kept, strict=True):
+            part = _Part(run, ctx.heads, at)
+            used, scores = weights, torch.bmm(part.of(g), part.of(v).transpose(1, 2))
+            if stay is not None:
+                used, scores = (thinned(x, part.square(stay), ctx.factor) for x in (weights, scores))
+            torch.bmm(used.transpose(1, 2), part.of(g), out=part.of(of_v))
             scores = torch._softmax_backward_data(scores, weights, -1, weights.dtype)
             if of_bias is not None:
-                _add(of_bias, scores, run)
-            _put(made[0], torch.bmm(scores, k).mul_(ctx.scaling), run)
-            _put(made[1], torch.bmm(scores.transpose(1, 2), q).mul_(ctx.scaling), run)
+                length = run.length
+                of_bias[:, :length, :length] += scores.view(run.count, -1, length, length).sum(0)
+            torch.bmm(scores, part.of(k), out=part.of(of_q))
+            torch.bmm(scores.transpose(1, 2), part.of(q), out=part.of(of_k))
+            at = part.end
+        of_q.mul_(ctx.scaling)
+        made = (_disordered(of, order, gradient.shape) for of in (of_q, of_k, of_v))
         return *made, of_bias, None, None, None
 
 
-def _fallen(weights: Tensor, rate: float) -> tuple[Tensor, float]:
-    """Which weights fall out, and the factor of the others."""
-    if weights.device.type == "cpu" and rate < 1:
-        return dropped(tuple(weights.shape), rate)
-    return torch.rand_like(weights) < rate, 1 / (1 - rate) if rate < 1 else 1.0
+@dataclass(frozen=True)
+class _Part:
+    """A run's share of ordered rows (heads x T, d), and of the squares of weights, from `at` on."""
+
+    run: Run
+    heads: int
+    at: int
+
+    @property
+    def end(self) -> int:
+        """Where the next run's squares begin."""
+        return self.at + self.run.tokens * self.run.length * self.heads
+
+    def of(self, rows: Tensor) -> Tensor:
+        """(heads x T, d) -> (texts x heads, length, d), a view."""
+        piece = rows.narrow(0, self.run.start * self.heads, self.run.tokens * self.heads)
+        return piece.view(-1, self.run.length, rows.shape[1])
+
+    def square(self, flat: Tensor) -> Tensor:
+        """(all weights,) -> (texts x heads, length, length), a view."""
+        return flat[self.at : self.end].view(-1, self.run.length, self.run.length)
 
 
-def _heads(part: Tensor, run: Run) -> Tensor:
-    """The run's share of (T, heads, d) as (texts x heads, length, d)."""
-    piece = part.narrow(0, run.start, run.tokens).view(run.count, run.length, *part.shape[1:])
-    return piece.transpose(1, 2).reshape(-1, run.length, part.shape[2])
+def _ordered(part: Tensor, order: tuple[Tensor, Tensor]) -> Tensor:
+    """(T, heads, d) -> (T x heads, d) in the order of run, text, head, place."""
+    return part.reshape(-1, part.shape[2]).index_select(0, order[0])
 
 
-def _put(whole: Tensor, piece: Tensor, run: Run) -> None:
-    """The opposite of `_heads`: writes into `whole`."""
-    heads, dimension = whole.shape[1:]
-    target = whole.narrow(0, run.start, run.tokens).view(run.count, run.length, heads, dimension)
-    target.copy_(piece.view(run.count, heads, run.length, dimension).transpose(1, 2))
+def _disordered(rows: Tensor, order: tuple[Tensor, Tensor], shape: torch.Size) -> Tensor:
+    """The opposite of `_ordered`."""
+    return rows.index_select(0, order[1]).view(shape)
 
 
-def _weights(q: Tensor, k: Tensor, run: Run, allowed: Tensor | None, scaling: float, bias: Tensor | None) -> Tensor:
+def _survivors(count: int, rate: float, like: Tensor) -> tuple[Tensor | None, float]:
+    """Which of `count` weights stay, (count,) boolean, and their factor; None for all of them."""
+    if not rate:
+        return None, 1.0
+    if like.device.type == "cpu" and rate < 1:
+        return survivors((count,), rate)
+    return torch.rand(count, device=like.device) >= rate, 1 / (1 - rate) if rate < 1 else 1.0
+
+
+def _weights(q: Tensor, k: Tensor, run: Run, allowed: Tensor | None, bias: Tensor | None) -> Tensor:
     """Attention weights of a run, (texts x heads, length, length)."""
-    scores = torch.baddbmm(q.new_empty(()), q, k.transpose(1, 2), beta=0, alpha=scaling)
+    scores = torch.bmm(q, k.transpose(1, 2))
     if bias is not None:
         parts = scores.view(run.count, -1, run.length, run.length)
         parts += bias[:, : run.length, : run.length]
     if allowed is not None:
         scores.masked_fill_(~allowed, float("-inf"))
     return torch.softmax(scores, -1)
-
-
-def _add(of_bias: Tensor, scores: Tensor, run: Run) -> None:
-    """Add the run's share to the gradient of the bias."""
-    length = run.length
-    of_bias[:, :length, :length] += scores.view(run.count, -1, length, length).sum(0)
 
 
 AttentionInterface.register(NAME, flat_attention)

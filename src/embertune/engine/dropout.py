@@ -13,8 +13,8 @@ from torch.autograd.function import once_differentiable
 _STEPS = 1 << 16
 
 
-def dropped(shape: tuple[int, ...], rate: float) -> tuple[Tensor, float]:
-    """Which elements fall out, (shape) boolean, and what the others are multiplied by; `rate` in (0, 1).
+def survivors(shape: tuple[int, ...], rate: float) -> tuple[Tensor, float]:
+    """Which elements stay, (shape) boolean, and what they are multiplied by; the others fall out at `rate` in (0, 1).
 
     Decided by torch's own generator, which gives the seed of a stream (SFC64) for each call.
     """
@@ -22,23 +22,27 @@ def dropped(shape: tuple[int, ...], rate: float) -> tuple[Tensor, float]:
     count = int(np.prod(shape, dtype=np.int64))
     seed = int(torch.empty((), dtype=torch.int64).random_())
     drawn = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.int16)[:count]
-    made = torch.from_numpy(drawn).view(shape) < limit - _STEPS // 2
-    return made, _STEPS / (_STEPS - limit)
+    stay = torch.from_numpy(drawn).view(shape) >= limit - _STEPS // 2
+    return stay, _STEPS / (_STEPS - limit)
+
+
+def thinned(x: Tensor, stay: Tensor, scale: float) -> Tensor:
+    """x (any shape) times `scale` where it stays, zero elsewhere."""
+    return stay.to(x.dtype).mul_(x).mul_(scale)
 
 
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rate: float) -> Tensor:
-        out, scale = dropped(tuple(x.shape), rate)
-        ctx.save_for_backward(out)
-        ctx.scale = scale
-        return (x * scale).masked_fill_(out, 0.0)
+        stay, ctx.scale = survivors(tuple(x.shape), rate)
+        ctx.save_for_backward(stay)
+        return thinned(x, stay, ctx.scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (out,) = ctx.saved_tensors
-        return (gradient * ctx.scale).masked_fill_(out, 0.0), None
+        (stay,) = ctx.saved_tensors
+        return thinned(gradient, stay, ctx.scale), None
 
 
 class QuickDropout:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from torch import Tensor, nn
 
@@ -113,6 +114,11 @@ class _Merged:
         assert own is not None
         features.update({name: own[name] for name in ("token_embeddings", "all_layer_embeddings") if name in own})
         return features
+
+
+def merges(model: SentenceTransformer) -> bool:
+    """Whether `model` runs on flat tokens, so that merging columns saves passes."""
+    return isinstance(vars(model[0]).get("forward"), FlatForward)
 
 
 def merge(columns: Sequence[Features]) -> None:

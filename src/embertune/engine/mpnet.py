@@ -49,7 +49,7 @@ def _exchanged(backbone: Any, layout: Layout) -> Iterator[None]:
     """Flat attention in every layer, and a bias that carries the layout, on the instances."""
     encoder, own = backbone.encoder, backbone.encoder.compute_position_bias
     attentions = [layer.attention.attn for layer in encoder.layer]
-    mask = FlatMask(layout.runs, layout.longest)
+    mask = FlatMask(layout.runs, layout.longest, device=layout.index.device)
 
     def bias(hidden: Tensor, *_: Any, **__: Any) -> _Flat:
         return _Flat(own(hidden.new_empty(1, layout.longest, 0))[0], mask)
