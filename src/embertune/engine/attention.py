@@ -137,6 +137,7 @@ def attend(  # noqa: PLR0913 the terms of one formula
     key and value may have fewer heads, each shared by as many neighbouring query heads. `bias` (heads, longest,
     longest) is added for positions within a text.
     """
+    query, key, value = _of_autocast(query, key, value)
     window = _window(mask) if bias is None and _kernel_fits(query, dropout) else None
     if window is not None:
         return _varlen(query, key, value, mask, scaling, window)
@@ -145,6 +146,14 @@ def attend(  # noqa: PLR0913 the terms of one formula
     attention: Any = _Attention
     made: Tensor = attention.apply(query, key, value, bias, mask, scaling, dropout)
     return made
+
+
+def _of_autocast(*parts: Tensor) -> tuple[Tensor, ...]:
+    """The parts in the precision of autocast, as it gives them to SDPA: rotated or normed ones come in float32."""
+    device = parts[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return parts
+    return tuple(part.to(torch.get_autocast_dtype(device)) for part in parts)
 
 
 def _kernel_fits(query: Tensor, dropout: float) -> bool:

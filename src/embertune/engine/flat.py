@@ -15,8 +15,12 @@ from embertune.engine.layout import Layout, lay_out
 
 #: Features that have one value for each token, by the names of the host's tokenizers.
 OF_TOKENS = ("input_ids", "attention_mask", "token_type_ids")
+#: What an earlier pass leaves among the features; a loss may give the same ones to a model again.
+MADE = ("token_embeddings", "all_layer_embeddings", "sentence_embedding")
 #: Features that are about the batch and mean the same for flat tokens.
 _OF_BATCH = ("modality", "prompt_length", "return_dict", "task")
+#: Those of them that the backbone may ask about.
+_KIND = ("modality", "task")
 #: Leads from a column's `input_ids` tensor to the batch it was merged into.
 _MARK = "_embertune_merged"
 
@@ -28,6 +32,7 @@ class FlatForward:
 
     def __init__(self, module: Transformer) -> None:
         self.module = module
+        self._padding = counts_from(module.model)
 
     def __call__(self, features: Features, **kwargs: Any) -> Features:
         """The features with padded `token_embeddings` (rows, width, d), as the module's own forward gives them."""
@@ -41,7 +46,7 @@ class FlatForward:
 
     def run(self, columns: Sequence[Features], layout: Layout, kwargs: Mapping[str, Any]) -> list[Features]:
         """All columns in one pass of the backbone; each comes back with its own part."""
-        flat = {key: value for key, value in columns[0].items() if key not in OF_TOKENS}
+        flat = {key: value for key, value in columns[0].items() if key not in (*OF_TOKENS, *MADE)}
         for name in OF_TOKENS:
             if name in columns[0]:
                 flat[name] = layout.lay([column[name] for column in columns])
@@ -62,14 +67,13 @@ class FlatForward:
 
     def _positions(self, ids: Tensor) -> Tensor:
         """The position of every token in its padded row (rows, width), as the family counts."""
-        padding = _counts_from(self.module.model)
-        if padding is None:
+        if self._padding is None:
             return torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
-        real = ids.ne(padding).long()
-        return real.cumsum(1) * real + padding
+        real = ids.ne(self._padding).long()
+        return real.cumsum(1) * real + self._padding
 
 
-def _counts_from(backbone: nn.Module) -> int | None:
+def counts_from(backbone: nn.Module) -> int | None:
     """The padding id behind which RoBERTa's kin count positions; None for families that count from zero."""
     for module in backbone.modules():
         padding = getattr(module, "padding_idx", None)
@@ -84,36 +88,47 @@ def own_forward(module: Transformer, features: Features, kwargs: Mapping[str, An
 
 
 def is_padded_text(features: Features) -> bool:
-    """Whether these are the host's ordinary features of padded texts and nothing else."""
+    """Whether these are the host's ordinary features of padded texts, and at most what a pass made of them."""
     ids, mask = features.get("input_ids"), features.get("attention_mask")
     plain = isinstance(ids, Tensor) and isinstance(mask, Tensor) and ids.ndim == 2 and ids.shape == mask.shape
-    return plain and not set(features) - {*OF_TOKENS, *_OF_BATCH}
+    return plain and not set(features) - {*OF_TOKENS, *_OF_BATCH, *MADE}
 
 
 class _Merged:
-    """Columns of one batch that share a pass of the backbone: the first one asked for runs it for all."""
+    """Columns of one batch that share a pass of the backbone: the first one asked for runs it for all.
+
+    A pass belongs to one model in one state (with or without gradients, dropout, autocast); others run their own.
+    """
 
     def __init__(self, columns: Sequence[Features]) -> None:
-        self.columns: list[Features | None] = [dict(column) for column in columns]
-        self.done = False
+        self.columns = [dict(column) for column in columns]
+        self.made: dict[tuple[Any, ...], list[Features | None]] = {}
 
     def of(self, features: Features, forward: FlatForward, kwargs: Mapping[str, Any]) -> Features | None:
         """The column's features with its part of the result; None where it must be computed for itself."""
-        place = next((i for i, c in enumerate(self.columns) if c and c["input_ids"] is features["input_ids"]), None)
+        same = (all(features.get(n) is column.get(n) for n in OF_TOKENS) for column in self.columns)
+        place = next((i for i, found in enumerate(same) if found), None)
         if place is None or kwargs:
             return None
-        if not self.done:
-            columns = [column for column in self.columns if column is not None]
-            layout = lay_out([column["attention_mask"] for column in columns])
+        state = (forward, *_state(forward.module))
+        if state not in self.made:
+            layout = lay_out([column["attention_mask"] for column in self.columns])
             if layout is None or not layout.tokens:
                 return None
-            forward.run(columns, layout, kwargs)
-            self.done = True
-        own = self.columns[place]
-        self.columns[place] = None  # let go of it: a second call computes anew, and nothing is held longer than needed
-        assert own is not None
-        features.update({name: own[name] for name in ("token_embeddings", "all_layer_embeddings") if name in own})
+            self.made[state] = [*forward.run([dict(column) for column in self.columns], layout, kwargs)]
+        own, self.made[state][place] = self.made[state][place], None  # a second call computes anew: dropout is drawn
+        if own is None:
+            return None
+        features.update({name: own[name] for name in MADE if name in own})
         return features
+
+
+def _state(module: Transformer) -> tuple[Any, ...]:
+    """All that decides what a pass gives for the same features."""
+    device = next(module.parameters()).device.type
+    autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    hidden = module.model.config.output_hidden_states
+    return torch.is_grad_enabled(), torch.is_inference_mode_enabled(), module.training, autocast, hidden
 
 
 def merges(model: SentenceTransformer) -> bool:
@@ -125,9 +140,9 @@ def merge(columns: Sequence[Features]) -> None:
     """Mark the columns of a batch, so that a packed model runs its backbone once for all of them.
 
     The mark sits on the `input_ids` tensors: a column that is copied, moved or sliced on the way is computed alone.
-    Columns whose features differ in kind, or in a prompt that pooling leaves out, are not merged.
+    Columns whose features differ in kind or task are not merged; prompts, about which only pooling asks, may differ.
     """
-    same = len({(tuple(sorted(column)), str(column.get("prompt_length"))) for column in columns}) == 1
+    same = len({(*sorted({*column} - {"prompt_length"}), *map(str, map(column.get, _KIND))) for column in columns}) == 1
     if len(columns) > 1 and same and all(is_padded_text(column) for column in columns):
         merged = _Merged(columns)
         for column in columns:

@@ -67,15 +67,18 @@ class Layout:
 def lay_out(masks: Sequence[Tensor]) -> Layout | None:
     """The layout of blocks with attention masks of (rows, width) each; None where a row's tokens do not lie together.
 
-    Padding may be on either side.
+    Padding may be on either side. None as well where nothing is to be laid out.
     """
+    if not any(mask.numel() for mask in masks):
+        return None
     starts, lengths, base = [], [], 0
     for mask in masks:
-        seen = mask.ne(0)
-        length = seen.sum(1)
-        first = seen.int().argmax(1)
+        if not mask.numel():
+            continue
+        length = mask.ne(0).sum(1)
+        first, end = extents(mask)
         width = mask.shape[1]
-        if bool((width - seen.flip(1).int().argmax(1) - first != length)[length > 0].any()):
+        if bool((end - first != length)[length > 0].any()):
             return None
         starts.append(torch.arange(mask.shape[0], device=mask.device) * width + first + base)
         lengths.append(length)
@@ -87,6 +90,15 @@ def lay_out(masks: Sequence[Tensor]) -> Layout | None:
     across = torch.arange(runs[-1].length if runs else 0, device=length.device)
     index = (start[:, None] + across)[across < length[:, None]]
     return Layout(index, runs, tuple((mask.shape[0], mask.shape[1]) for mask in masks))
+
+
+def extents(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the tokens of every row begin and where they end, (rows,) each; 0 and the width for a row without any.
+
+    mask (rows, width), neither of them 0.
+    """
+    seen = mask.ne(0).int()
+    return seen.argmax(1), mask.shape[1] - seen.flip(1).argmax(1)
 
 
 def _runs(lengths: Sequence[int]) -> tuple[Run, ...]:
