@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import datasets
 
+from embertune.caches import placed
 from embertune.data.shapes import shape
 from embertune.data.sources import read
 from embertune.data.split import split
@@ -52,7 +53,7 @@ def timed(what: str, work: Callable[[], Value]) -> Value:
 
 
 def main(rows: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, placed(folder):
         datasets.config.HF_DATASETS_CACHE = folder
         path = Path(folder) / "made.jsonl"
         write(path, rows)

@@ -35,6 +35,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from transformers import PrinterCallback
 
 import embertune
+from embertune.caches import placed
 from embertune.manifest import hardware, versions
 from embertune.recipe import load_recipe
 from embertune.run import run
@@ -144,9 +145,9 @@ def searched(split: str, corpus: Any, queries: Any, judged: Any) -> InformationR
 
 
 def timed(work: Work, model: str, steps: int) -> Took:
-    """One run in a fresh folder, with a fresh cache of data sets."""
+    """One run in a fresh folder, with fresh caches."""
     gc.collect()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, placed(f"{folder}/embertune"):
         datasets.config.HF_DATASETS_CACHE = f"{folder}/cache"
         clock, processor = time.perf_counter(), time.process_time()
         ndcg = work(model, Path(folder) / "run", steps)

@@ -11,7 +11,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for matrices this small, a second thread only costs
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,15 @@ from tests import tiny
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_cache_of_the_tests_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is read from the user's cache, and nothing is left there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMBERTUNE_CACHE", str(tmp_path_factory.mktemp("cache") / "embertune"))
+        patch.delenv("EMBERTUNE_CACHE_SIZE", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,10 @@ class RunFolderError(PlacedError):
     """A run folder that is in use by something else, or that cannot be written."""
 
 
+class CacheError(PlacedError):
+    """A cache that cannot be what was asked for."""
+
+
 class TrainingError(PlacedError):
     """Training that cannot start or go on."""
 

@@ -206,11 +206,20 @@ def test_a_full_disk_is_one_error_and_leaves_no_half_file(tmp_path: Path, monkey
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EMBERTUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(store, "_write", full)
     with pytest.raises(DataError, match=r"cache of data cannot be written: .*No space left.*; make room there"):
         read(str(write(tmp_path / "a.json", PAIRS)))
-    assert not list((tmp_path / "cache").rglob("*.*"))
+    assert {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()} == {"lock", "about.json"}
+
+
+def test_a_cache_that_cannot_be_made_is_one_error_with_the_variable_that_names_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("EMBERTUNE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"cache of data cannot be written: .*EMBERTUNE_CACHE"):
+        read(str(write(tmp_path / "a.json", PAIRS)))
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])

@@ -104,7 +104,7 @@ def _read_document(path: Path) -> Dataset | None:
         return None
     table = table_of(rows, str(path))
     pieces = (table.slice(start, BATCH) for start in range(0, len(table), BATCH))
-    return mapped(pieces, cache_key("document", text))
+    return mapped(pieces, cache_key("document", text), f"{path}: rows")
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], where: str) -> pa.Table:

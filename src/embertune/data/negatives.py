@@ -45,7 +45,8 @@ def unlisted(
                 )
             yield pa.table(columns)
 
-    return mapped(pieces(), cache_key("lists", digest, sorted(names.items()), column)), (note,) if cut else ()
+    name = cache_key("lists", digest, sorted(names.items()), column)
+    return mapped(pieces(), name, f"{place}: lists of negatives as columns"), (note,) if cut else ()
 
 
 def _lengths(rows: Dataset, column: str, place: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

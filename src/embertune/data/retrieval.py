@@ -52,6 +52,7 @@ def judged_pairs(source: Source, base: Prepared, place: str, columns: Mapping[st
             "doc_id": (corpus_ids, document),
         },
         cache_key("retrieval", base.fingerprint),
+        f"{place}: judgements with their texts",
     )
     corpus = Corpus(tuple(corpus_ids.to_pylist()), tuple(documents.to_pylist()))
     return replace(base, shape="retrieval", rows=rows, corpus=corpus, notes=(*base.notes, *notes))

@@ -241,7 +241,8 @@ def _nli(task: Task) -> Draft:
     }
     if made.neutral is not None:
         columns["negative_2"] = (texts, made.neutral)
-    rows = picked(columns, cache_key("nli", task.digest, sorted(names.items()), column, settings, task.settings.seed))
+    name = cache_key("nli", task.digest, sorted(names.items()), column, settings, task.settings.seed)
+    rows = picked(columns, name, f"{task.place}: NLI as triplets")
     return Draft("triplets", rows, (*notes, *repeats, *made.notes), origin=made.entailed)
 
 

@@ -1,4 +1,4 @@
-"""Where rows live: the host's memory-mapped tables and its cache folder, its progress bars and log kept quiet."""
+"""Where rows live: memory-mapped tables in the cache; the host's progress bars and log kept quiet."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import errno
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import datasets
 import numpy as np
@@ -20,6 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from datasets import Dataset
 
+from embertune import caches
+from embertune.engine.published import publish
 from embertune.errors import DataError
 
 BATCH = 10_000
@@ -31,14 +30,16 @@ VERSION = 1
 
 
 def check_room(error: BaseException | None) -> None:
-    """Raise DataError if an error, or one that caused it, says that the cache folder is full or cannot be written."""
+    """Raise DataError if an error, or one that caused it, says that the host's cache is full or cannot be written."""
     while error is not None:
-        full = isinstance(error, OSError) and (error.errno in _NO_ROOM or "disk space" in str(error))
-        if full:
-            place = str(datasets.config.HF_DATASETS_CACHE)
-            remedy = "make room there, or name another folder in the environment variable HF_DATASETS_CACHE"
-            raise DataError(place, f"the cache of data cannot be written: {error}", remedy) from None
+        if isinstance(error, OSError) and (error.errno in _NO_ROOM or "disk space" in str(error)):
+            raise _no_cache(error, str(datasets.config.HF_DATASETS_CACHE), "HF_DATASETS_CACHE") from None
         error = error.__cause__ or error.__context__
+
+
+def _no_cache(error: OSError, folder: str, variable: str) -> DataError:
+    remedy = f"make room there, or name another folder in the environment variable {variable}"
+    return DataError(folder, f"the cache of data cannot be written: {error}", remedy)
 
 
 @contextmanager
@@ -78,38 +79,35 @@ def cache_key(*parts: object) -> str:
     return hashlib.sha256("\0".join(str(part) for part in (VERSION, *parts)).encode()).hexdigest()[:32]
 
 
-def mapped(pieces: Iterator[pa.Table], name: str) -> Dataset:
-    """The rows of `pieces` as a memory-mapped Dataset, written once to the host's cache under `name` (see `cache_key`).
+def mapped(pieces: Iterator[pa.Table], name: str, about: str) -> Dataset:
+    """The rows of `pieces` as a memory-mapped Dataset, written once to the cache under `name` (see `cache_key`).
 
-    The file appears complete or not at all. `pieces` must yield at least one table; all have one schema.
+    The file appears complete or not at all. `pieces` must yield at least one table; all have one schema. `about` says
+    to people what it is. Raises DataError where the cache cannot be written.
     """
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "embertune"
-    path = folder / f"{name}.arrow"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, half = tempfile.mkstemp(dir=folder, suffix=".half")
-        os.close(handle)
-        try:
-            _write(pieces, Path(half))
-            Path(half).replace(path)
-        except OSError as error:
-            check_room(error)
-            raise
-        finally:
-            Path(half).unlink(missing_ok=True)
+    try:
+        path = caches.keep("tables", name, about) / "rows.arrow"
+        if not path.exists():
+            publish(path, lambda file: _write(pieces, file))
+            caches.trim()
+    except OSError as error:
+        raise _no_cache(error, str(caches.root()), caches.FOLDER) from None
     return Dataset.from_file(str(path))
 
 
-def _write(pieces: Iterator[pa.Table], path: Path) -> None:
+def _write(pieces: Iterator[pa.Table], sink: BinaryIO) -> None:
     first = next(pieces)
-    with path.open("wb") as sink, pa.ipc.new_stream(sink, first.schema) as writer:
+    with pa.ipc.new_stream(sink, first.schema) as writer:
         writer.write_table(first)
         for piece in pieces:
             writer.write_table(piece)
 
 
-def picked(columns: Mapping[str, tuple[pa.Array, npt.NDArray[np.int64]]], name: str) -> Dataset:
-    """A memory-mapped Dataset whose column `c` holds `columns[c] = (values, places)`: the values at those places."""
+def picked(columns: Mapping[str, tuple[pa.Array, npt.NDArray[np.int64]]], name: str, about: str) -> Dataset:
+    """A memory-mapped Dataset whose column `c` holds `columns[c] = (values, places)`: the values at those places.
+
+    `name` and `about` as for `mapped`.
+    """
     total = len(next(iter(columns.values()))[1])
 
     def pieces() -> Iterator[pa.Table]:
@@ -118,7 +116,7 @@ def picked(columns: Mapping[str, tuple[pa.Array, npt.NDArray[np.int64]]], name: 
             yield pa.table({c: values.take(pa.array(places[part])) for c, (values, places) in columns.items()})
 
     with quiet():
-        return mapped(pieces(), name)
+        return mapped(pieces(), name, about)
 
 
 def fingerprint(rows: Dataset) -> str:
