@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from embertune.evaluate.proof import Verdict
 from embertune.model.save import fingerprint
 from embertune.plan import plan
 from embertune.recipe.sections import Shape
-from embertune.run import look, values
+from embertune.run import cuts_for_test, look, thresholds, values
 from embertune.watch import Progress, Silent
 from tests import tiny
 
@@ -498,3 +499,93 @@ def test_the_thresholds_of_labelled_pairs_are_fitted_on_dev_and_kept(
     result = et.run(recipe("labelled"), tmp_path / "out")
     kept = strict((result.out / "metrics.json").read_text(encoding="utf-8"))["thresholds"]
     assert "cosine_accuracy_threshold" in kept
+
+
+# Precision
+
+
+class Interrupts(Silent):
+    """Presses Ctrl-C after the first step."""
+
+    def step(self, progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+
+FAST, SLOW = {"float32": 200.0, "bfloat16": 900.0}, {"float32": 170.0, "bfloat16": 3.0}
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, products: dict[str, float]) -> None:
+    """A machine on which products are this fast, also those of a narrow model."""
+    monkeypatch.setattr("embertune.model.precision.measure_products", lambda device, width: products)
+    monkeypatch.setattr("embertune.model.precision.NARROWEST", 1)
+
+
+def test_a_precision_that_was_measured_binds_a_run_that_goes_on_also_on_another_machine(
+    recipe: Callable[..., et.Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = recipe()
+    machine(monkeypatch, FAST)
+    whole = et.run(made, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        et.run(made, tmp_path / "out", watch=Interrupts())
+    machine(monkeypatch, SLOW)
+    again = et.run(made, tmp_path / "out")
+    assert et.load_recipe(again.out / "recipe.yaml").train.precision == "bfloat16"
+    assert saved(again) == saved(whole)
+    kept = [strict((r.out / "manifest.json").read_text(encoding="utf-8"))["measured"] for r in (whole, again)]
+    assert kept[0] == kept[1]
+    assert kept[0]["train.precision"]["figures"]["bfloat16_gflops"] == 900.0
+    assert et.run(made, again.out) == again
+    assert et.run(et.load_recipe(again.out / "recipe.yaml"), again.out) == again
+    assert et.load_recipe(et.run(made, tmp_path / "new").out / "recipe.yaml").train.precision == "float32"
+
+
+def test_a_measured_precision_is_in_the_resolved_recipe_with_its_reason(
+    recipe: Callable[..., et.Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, SLOW)
+    result = et.run(recipe(), tmp_path / "out")
+    written = (result.out / "recipe.yaml").read_text(encoding="utf-8")
+    assert re.search(
+        r"precision: float32 +# bfloat16 products are 0.018 times as fast \(3 against 170 GFLOP/s\)", written
+    )
+
+
+def test_test_is_measured_in_float32_and_dev_in_the_precision_of_training(
+    recipe: Callable[..., et.Recipe], tmp_path: Path
+) -> None:
+    half, whole = (
+        plan(recipe("labelled", train__precision=name), None, None, Silent()) for name in ("bfloat16", "float32")
+    )
+    texts = [row["sentence1"] for row in tiny.toy_labelled(20)]
+    assert (half.encode(texts, "sentence1") == whole.encode(texts, "sentence1")).all()
+    assert (whole.encode(texts, "sentence1") == whole.encode_dev(texts, "sentence1")).all()
+    steering = half.encode_dev(texts, "sentence1")
+    assert steering.dtype == "float32"
+    assert 0 < abs(steering - half.encode(texts, "sentence1")).max() < 0.1
+    assert values(look(half)) != values(look(whole))
+    assert cuts_for_test(half, look(half)) == cuts_for_test(whole, look(whole)) == thresholds(look(whole))
+
+
+def test_a_run_in_bfloat16_begins_from_the_same_baseline_and_saves_float32(
+    recipe: Callable[..., et.Recipe], tmp_path: Path
+) -> None:
+    half, whole = (
+        et.run(recipe("labelled", train__precision=name), tmp_path / name) for name in ("bfloat16", "float32")
+    )
+    assert half.baseline == whole.baseline
+    model = SentenceTransformer(str(half.model), device="cpu", local_files_only=True)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    for kind in ("dev", "loss"):
+        one, other = ([line[kind] for line in history(result) if kind in line] for result in (half, whole))
+        assert one != other
+
+
+@pytest.mark.parametrize("asked", ["float16", "tf32"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about a machine without a GPU")
+def test_a_precision_that_takes_a_gpu_is_refused_without_one(
+    recipe: Callable[..., et.Recipe], tmp_path: Path, asked: str
+) -> None:
+    with pytest.raises(RecipeError, match=rf"train\.precision: {asked} takes a CUDA GPU, and this trains on cpu"):
+        et.run(recipe(train__precision=asked), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

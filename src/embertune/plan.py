@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
 from embertune.data.prepare import Data, Given, prepare
+from embertune.data.prepared import Prepared
 from embertune.data.shapes import describe
+from embertune.engine.precision import PARITY_TEXTS
 from embertune.errors import Problem, RecipeError
 from embertune.evaluate.scene import Scene, arrange, metric_names
 from embertune.evaluate.score import Encode
 from embertune.model.build import POOLINGS, Built, adopt, build, pooling_of
 from embertune.model.encode import make_encode
+from embertune.model.precision import ask_precision, notes_on, refuse_idle
 from embertune.model.save import fingerprint as weights
 from embertune.recipe import Recipe, replace
 from embertune.recipe.guidance import Facts, Resolved, decide
@@ -29,8 +32,9 @@ from embertune.watch import Watcher
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that is ready to begin; `encode` uses the weights that `built.model` has at the time of the call.
+    """A run that is ready to begin. `encode` is for test and float32, `encode_dev` in the precision of training.
 
+    Both use the weights that `built.model` has at the time of the call.
     `fingerprint` stands for all that decides over the outcome and is not in the resolved recipe.
     """
 
@@ -38,6 +42,7 @@ class Plan:
     built: Built
     scene: Scene
     encode: Encode
+    encode_dev: Encode
     resolved: Resolved
     course: Course
     fingerprint: str
@@ -61,13 +66,30 @@ def plan(
     built = _load(recipe.model, model)
     scene = arrange(data.sides, recipe.evaluate.similarity)
     resolved = _resolve(recipe, data, built, scene, handed_over=model is not None)
-    resolved = settle(resolved, known or {}, _asks())
+    sample = _sample(data.sides.train)
+    refuse_idle(resolved, built.model)
+    resolved = settle(resolved, known or {}, _asks(built, sample))
+    refuse_idle(resolved, built.model)
     course = plan_course(data.sides.train, resolved.recipe)
     data = dataclasses.replace(data, sides=dataclasses.replace(data.sides, notes=data.sides.notes + course.notes))
+    resolved = dataclasses.replace(resolved, notes=(*resolved.notes, *notes_on(resolved.recipe, built.model, sample)))
     for text in (*(note.text for note in data.notes), *built.notes, *resolved.notes):
         watch.note(text)
-    encode = make_encode(built.model, built.role_prompts)
-    return Plan(data, built, scene, encode, resolved, course, _fingerprint(data, None if model is None else built))
+    fingerprint = _fingerprint(data, None if model is None else built)
+    return Plan(data, built, scene, *_encoders(built, resolved.recipe), resolved, course, fingerprint)
+
+
+def _encoders(built: Built, recipe: Recipe) -> tuple[Encode, Encode]:
+    """For test, always float32; and for dev, in the precision of training."""
+    assert recipe.train.precision != "auto"
+    steering = make_encode(built.model, built.role_prompts, precision=recipe.train.precision)
+    return make_encode(built.model, built.role_prompts), steering
+
+
+def _sample(train: Prepared) -> list[str]:
+    """A few texts of every column, from the first rows."""
+    rows = train.rows[: max(1, PARITY_TEXTS // len(train.text_columns))]
+    return [text for column in train.text_columns for text in rows[column]]
 
 
 def _sizes(data: Data) -> dict[str, int]:
@@ -86,9 +108,9 @@ def _resolve(recipe: Recipe, data: Data, built: Built, scene: Scene, handed_over
     return Resolved(decided.recipe, reasons, decided.notes)
 
 
-def _asks() -> dict[str, Ask]:
+def _asks(built: Built, sample: Sequence[str]) -> dict[str, Ask]:
     """The settings that only a measurement can decide, in the order in which they are decided."""
-    return {}
+    return {"train.precision": ask_precision(built.model, sample)}
 
 
 def _fingerprint(data: Data, handed_over: Built | None) -> str:

@@ -16,6 +16,7 @@ from embertune.recipe import load_recipe
 from embertune.recipe.extra import OWNED, PASSED
 from embertune.recipe.guidance import RANGES, RULES, Facts, Resolved, decide, get
 from embertune.recipe.losses import LOSSES, LossRow, Option, Sampler
+from embertune.recipe.measured import MEASURED
 from embertune.recipe.sections import Recipe, Shape
 
 _INTRO = """\
@@ -121,6 +122,8 @@ def _decisions() -> str:
             _table(("setting", "from rows", "value"), _by_rows()),
             "All rules. Those of one setting are tried from top to bottom; what is *slanted* is filled in from the",
             "data. The leaves of `model` that are `auto` are the model's own, those of `data` are found in the data.\n",
+            f"Measured on the machine before the first step: {', '.join(f'`{path}`' for path in MEASURED)}. A run that",
+            "goes on keeps what was decided when it began.\n",
             _table(("setting", "reason", "source"), rules),
         )
     )

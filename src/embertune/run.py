@@ -58,7 +58,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
 
         watch.stage("baseline", ", ".join(evalset.name for evalset in planned.scene.tests) or "no test rows")
         base_dev = look(planned)
-        baseline = measure(planned.encode, planned.scene, thresholds(base_dev))
+        baseline = measure(planned.encode, planned.scene, cuts_for_test(planned, base_dev))
         clock.mark("baseline")
 
         watch.stage("train", f"{len(planned.data.sides.train):,} rows, {planned.course.steps:,} steps")
@@ -67,7 +67,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         clock.mark("train")
 
         watch.stage("measure", f"{choice.chosen}: {choice.reason}")
-        cuts = thresholds(look(planned)) if thresholds(base_dev) else {}
+        cuts = cuts_for_test(planned, look(planned)) if thresholds(base_dev) else {}
         tuned = baseline if choice.chosen == "base" else measure(planned.encode, planned.scene, cuts)
         proof = prove(baseline, tuned, planned.resolved.recipe.evaluate.primary, recipe.seed)
         clock.mark("measure")
@@ -98,14 +98,23 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
 
 
 def look(planned: Plan) -> Scores | None:
-    """The model as it stands on dev; None without dev."""
+    """The model as it stands on dev, in the precision of training; None without dev."""
     metric = planned.resolved.recipe.guard.metric
-    return measure_dev(planned.encode, planned.scene, metric) if metric else None
+    return measure_dev(planned.encode_dev, planned.scene, metric) if metric else None
 
 
 def values(dev: Scores | None) -> Mapping[str, float]:
     """Dev metrics by their short names."""
     return short(dev.name, dev) if dev else {}
+
+
+def cuts_for_test(planned: Plan, dev: Scores | None) -> Mapping[str, Any]:
+    """The thresholds of labelled pairs, from float32 vectors, as test has them; `dev` is a look just taken."""
+    resolved = planned.resolved.recipe
+    if not thresholds(dev) or resolved.train.precision == "float32":
+        return thresholds(dev)
+    assert resolved.guard.metric is not None
+    return thresholds(measure_dev(planned.encode, planned.scene, resolved.guard.metric))
 
 
 def thresholds(dev: Scores | None) -> Mapping[str, Any]:

@@ -138,8 +138,16 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
         "leave it out: batches are put together as train.loss needs them",
     ),
     (
-        {"train.extra": {"bf61": True}},
-        "train.extra.bf61: the trainer has no such argument; did you mean 'bf16'?",
+        {"train.extra": {"full_determinsm": True}},
+        "train.extra.full_determinsm: the trainer has no such argument; did you mean 'full_determinism'?",
+    ),
+    *(
+        ({"train.extra": {name: True}}, f"train.extra.{name}: embertune decides this argument; use train.precision")
+        for name in ("bf16", "fp16", "tf32")
+    ),
+    (
+        {"train.precision": "bf16"},
+        "train.precision: found 'bf16'; write auto, float32, bfloat16, float16 or tf32 (the last two with a CUDA GPU)",
     ),
     (
         {"data.dev": "none", "guard.patience": "2 evaluations"},

@@ -136,7 +136,7 @@ def test_the_same_plan_twice_gives_the_same_weights_bit_for_bit(tiny_model: Load
         {"train__accumulate": 2},
         {"train__max_steps": 6},
         {"train__loss": "multiple_negatives_ranking", "train__loss_options": {"scale": 5.0}},
-        {"train__extra": {"bf16": True, "use_cpu": True}},
+        {"train__precision": "bfloat16"},
         {"seed": 1},
         {"data__limit": 20},
         {"model__prompts": {"anchor": "query: "}},

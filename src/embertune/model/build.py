@@ -75,10 +75,28 @@ def build(
 
 
 def adopt(model: SentenceTransformer, prompts: Prompts = "auto") -> Built:
-    """A model that the caller has loaded, with prompts set; it is trained in place."""
+    """A model that the caller has loaded, with prompts set, brought to float32; it is trained in place."""
     by_role = role_prompts(model, prompts)
     install(model, prompts, by_role)
-    return Built(model, (), "handed over from Python", by_role)
+    return Built(model, tuple(_to_float32(model)), "handed over from Python", by_role)
+
+
+def _to_float32(model: SentenceTransformer) -> list[str]:
+    """Weights in float32, and off with the mixed precision that the host's trainer leaves on a model; in place."""
+    notes = []
+    kinds = sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.is_floating_point()})
+    if kinds not in ([], ["float32"]):
+        model.float()
+        notes.append(f"the weights are {' and '.join(kinds)} and are trained in float32")
+    if (before := vars(model).pop("_original_forward", None)) is not None:
+        vars(model).pop("forward")
+        if before.__func__ is not type(model).forward:
+            vars(model)["forward"] = before
+        notes.append(
+            "an earlier training left the model in mixed precision, which is taken off: train.precision decides"
+        )
+    vars(model).pop("_is_accelerate_prepared", None)  # with it, the host would prepare the model no more
+    return notes
 
 
 def _is_bare(located: Located, name: str) -> bool:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
+from embertune.engine.precision import Precision, applied, kept_casts
 from embertune.model.prompts import prompt_of
 
 Floats = npt.NDArray[np.float32]
@@ -32,10 +33,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def make_encode(model: SentenceTransformer, role_prompts: Mapping[str, str], batch_size: int = 64) -> Encode:
+def make_encode(
+    model: SentenceTransformer,
+    role_prompts: Mapping[str, str],
+    batch_size: int = 64,
+    precision: Precision = "float32",
+) -> Encode:
     """A function that encodes with the weights `model` has at the time of the call, each distinct text once.
 
-    Works on the device the model is on. No text gives an array of shape (0, d).
+    Works on the device the model is on; vectors are float32 in every `precision`. No text gives an array of shape
+    (0, d).
     """
 
     def encode(texts: Sequence[str], role: str) -> Floats:
@@ -43,7 +50,7 @@ def make_encode(model: SentenceTransformer, role_prompts: Mapping[str, str], bat
         if not distinct:
             return np.zeros((0, _dimensions(model)), dtype=np.float32)
         prompt = prompt_of(role_prompts, role)
-        with evaluating(model):
+        with evaluating(model), applied(model, precision), kept_casts(precision, model.device):
             # An empty prompt is given as such: None would let the host apply the model's default.
             vectors = model.encode(distinct, prompt=prompt, batch_size=batch_size, show_progress_bar=False)
         found: Floats = np.asarray(vectors, dtype=np.float32)

@@ -14,7 +14,7 @@ from embertune.recipe.near import did_you_mean
 
 #: Arguments that are handed on as they are.
 _PASSED = """
-    bf16 tf32 torch_compile torch_compile_backend torch_compile_mode use_liger_kernel liger_kernel_config
+    torch_compile torch_compile_backend torch_compile_mode use_liger_kernel liger_kernel_config
     activation_checkpointing activation_checkpointing_kwargs gradient_checkpointing gradient_checkpointing_kwargs
     use_cache neftune_noise_alpha torch_empty_cache_steps use_cpu full_determinism average_tokens_across_devices
     dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataloader_prefetch_factor
@@ -46,7 +46,7 @@ _INSTEAD = {
     "leave it out: the optimizer is AdamW with its usual constants": """
         optim optim_args optim_target_modules adam_beta1 adam_beta2 adam_epsilon learning_rate_mapping""",
     "leave it out: no loss here has use for it": "label_smoothing_factor router_mapping",
-    "use train.extra.bf16: float16 would need its gradients unscaled before they are clipped": "fp16",
+    "use train.precision": "bf16 fp16 tf32",
     "leave it out: evaluation is embertune's own": """
         per_device_eval_batch_size prediction_loss_only eval_do_concat_batches eval_use_gather_object
         eval_accumulation_steps include_for_metrics batch_eval_metrics bf16_full_eval fp16_full_eval do_train do_eval

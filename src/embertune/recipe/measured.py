@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+#: Leaves whose `auto` only a measurement on the model and the machine can decide, in the order of decision.
+MEASURED = ("train.precision",)
+
 
 @dataclass(frozen=True)
 class Measured:

@@ -17,6 +17,7 @@ Similarity = Literal["cosine", "dot", "manhattan", "euclidean"]
 Pooling = Literal["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 Shape = Literal["pairs", "triplets", "scored", "labelled", "nli", "classes", "retrieval"]
 Schedule = Literal["linear", "cosine", "constant"]
+Precision = Literal["float32", "bfloat16", "float16", "tf32"]
 
 
 def _span(units: tuple[str, ...]) -> Any:
@@ -183,6 +184,11 @@ class TrainSection(Section):
     )
     accumulate: Annotated[int, Field(ge=1)] = leaf(
         1, "batches whose gradients are added up before a step", "a whole number of at least 1"
+    )
+    precision: Auto | Precision = leaf(
+        "auto",
+        "what products are done in, in training and on dev; weights, loss and test stay float32; auto measures",
+        "auto, float32, bfloat16, float16 or tf32 (the last two with a CUDA GPU)",
     )
     extra: Mapping[str, Any] = leaf(
         {}, "further arguments for the underlying trainer; those that embertune sets are refused", "a mapping"

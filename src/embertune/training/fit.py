@@ -16,6 +16,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from embertune.data.prepared import TARGET_COLUMN, Note, Prepared
+from embertune.engine.precision import applied
 from embertune.errors import Problem, RecipeError, TrainingError
 from embertune.recipe import Recipe
 from embertune.recipe.check import loss_options
@@ -25,9 +26,9 @@ from embertune.rundir import finite
 from embertune.training.batches import SAMPLERS, Batches, Stream, left_out
 from embertune.training.guard import EarlyStopping, Look
 from embertune.training.losses import build_loss, head_parameters
-from embertune.training.optimizer import Group, groups
+from embertune.training.optimizer import Group, groups, loss_scaler
 from embertune.training.schedule import rate_factor, warmup_steps
-from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator
+from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator, release
 from embertune.watch import Progress, Watcher
 
 #: Measures the model as it stands on dev: metric name to value.
@@ -195,6 +196,7 @@ class _Session:
         self.rates: dict[str, float] = {}
         self.loss = self._loss()
         self.groups = self._groups()
+        self.scaler = loss_scaler(recipe.train.precision, model.device)
         every = recipe.guard.eval_every
         per_epoch = course.batches_of_epochs[0] / course.accumulate
         self.every = parse_span(every).in_steps(per_epoch) if every else 0
@@ -227,6 +229,7 @@ class _Session:
             self.groups,
             lambda step: rate_factor(settings.schedule, step + phase.first, course.steps, settings.warmup),
             collator(self.model, dict(self.around.prompts), sampler == "class_pairs"),
+            self.scaler,
         )
         target = [TARGET_COLUMN[self.train.shape]] if self.train.shape in TARGET_COLUMN else []
         with tempfile.TemporaryDirectory() as folder:
@@ -238,14 +241,21 @@ class _Session:
                 loss=self.loss,
                 callbacks=[Adapter(self._clip, lambda step: self._after(phase.first + step))],
             )
-            self.trainer.train()
+            assert settings.precision != "auto"
+            with applied(self.model, settings.precision):
+                self.trainer.train()
+        release(self.model)
 
     def _clip(self) -> None:
         """Clip all trained parameters together; the norm before clipping and the rates of the step are logged."""
         self.rates = {g["name"]: g["lr"] for g in self.trainer.optimizer.param_groups}
+        self.scaler.unscale_(self.trainer.optimizer)
         parameters = [p for group in self.groups for p in group.parameters if p.grad is not None]
         limit = self.recipe.train.gradient_clip or math.inf
         self.grad_norm = float(nn.utils.clip_grad_norm_(parameters, limit))
+        self.scaler.update()
+        if self.scaler.is_enabled() and not math.isfinite(self.grad_norm):
+            self.trainer.optimizer.zero_grad()  # the optimizer passes over parameters without a gradient
 
     def _after(self, step: int) -> bool:
         """A step is done: write it down, look at dev where it is time, and say whether to stop."""
@@ -256,7 +266,7 @@ class _Session:
         self.done = step
         epoch = self.course.epoch(step)
         self._write({"step": step, "epoch": epoch, "loss": loss, "gradient_norm": self.grad_norm, "rates": self.rates})
-        if not (math.isfinite(loss) and math.isfinite(self.grad_norm)):
+        if not (math.isfinite(loss) and (math.isfinite(self.grad_norm) or self._scales_down())):
             found = f"the loss is {loss}, the norm of its gradient {self.grad_norm}"
             remedy = "lower train.learning_rate, or start from a model whose weights are finite"
             raise TrainingError(f"training step {step}", found, remedy)
@@ -264,6 +274,10 @@ class _Session:
             self.look(step)
         self.around.watch.step(self._progress(step, epoch, loss, pace))
         return bool(self.stopped)
+
+    def _scales_down(self) -> bool:
+        """Whether gradients that are not finite are float16's, and a smaller scale may bring them into range."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() >= 1.0
 
     def look(self, step: int) -> None:
         """Measure dev, keep the state if it is the best, and note whether patience has run out."""

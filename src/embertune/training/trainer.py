@@ -37,6 +37,7 @@ class Plan:
     groups: Sequence[Group]
     factor: Callable[[int], float]
     collator: SentenceTransformerDataCollator
+    scaler: torch.amp.GradScaler
 
 
 class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host ships no complete types
@@ -71,10 +72,10 @@ class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host
         return self.lr_scheduler
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        """The host's loss, remembered as it is: the host's own log replaces NaN by an average."""
+        """The host's loss, remembered as it is (the host's log replaces NaN by an average), and scaled for float16."""
         loss = super().compute_loss(*args, **kwargs)
-        self.step_losses.append((loss[0] if isinstance(loss, tuple) else loss).detach())
-        return loss
+        self.step_losses.append(loss.detach())
+        return self.plan.scaler.scale(loss)
 
 
 class _NoCard(TrainerCallback):  # type: ignore[misc]  # the host ships no complete types
@@ -104,24 +105,35 @@ class Adapter(TrainerCallback):  # type: ignore[misc]  # the host ships no compl
 
 
 def arguments(*, folder: str, seed: int, batch_size: int, accumulate: int, extra: dict[str, Any]) -> Any:
-    """The host's training arguments: what embertune does itself is switched off there."""
-    made = SentenceTransformerTrainingArguments(
-        output_dir=folder,
-        num_train_epochs=1,
-        per_device_train_batch_size=batch_size,
-        gradient_accumulation_steps=accumulate,
-        max_grad_norm=0.0,
-        eval_strategy="no",
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        logging_nan_inf_filter=False,
-        seed=seed,
-        **{"dataloader_pin_memory": torch.cuda.is_available(), **extra},
-    )
+    """The host's training arguments: what embertune does itself is switched off there, mixed precision included."""
+    backends: Any = torch.backends
+    products = backends.fp32_precision
+    try:
+        made = SentenceTransformerTrainingArguments(
+            output_dir=folder,
+            num_train_epochs=1,
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=accumulate,
+            max_grad_norm=0.0,
+            eval_strategy="no",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            logging_nan_inf_filter=False,
+            seed=seed,
+            **{"dataloader_pin_memory": torch.cuda.is_available(), **extra},
+        )
+    finally:
+        backends.fp32_precision = products  # with torch_compile the host turns tf32 on for the whole process
+    made.mixed_precision = "no"  # it reads the environment of accelerate; train.precision decides
     made._n_gpu = min(made.n_gpu, 1)  # several visible GPUs would turn into DataParallel
     return made
+
+
+def release(model: SentenceTransformer) -> None:
+    """Take the host's mark off `model`, in place: with it another trainer would not set up mixed precision for it."""
+    vars(model).pop("_is_accelerate_prepared", None)
 
 
 def collator(model: SentenceTransformer, prompts: dict[str, str], pairs_of_classes: bool) -> Any:
