@@ -93,7 +93,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "Qwen3 with a window",
         "qwen3",
-        _DECODER | {"pad_token_id": 0, "use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1} | _MIXED,
+        _DECODER | _MIXED | {"pad_token_id": 0, "use_sliding_window": True, "sliding_window": 5},
         **_LAST,
         window=5,
     ),
