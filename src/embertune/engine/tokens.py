@@ -92,8 +92,8 @@ class TokenStore:
     `trouble` says why.
     """
 
-    def __init__(self, read: Reading, folder: Path | None) -> None:
-        self.read, self.folder, self.trouble = read, folder, ""
+    def __init__(self, read: Reading, folder: Path | None, trouble: str = "") -> None:
+        self.read, self.folder, self.trouble = read, folder, trouble
         self._parts: tuple[Segment, ...] = ()
         self._prompt_lengths: dict[str, int | None] = {}
         if folder is not None:
