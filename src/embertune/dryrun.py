@@ -11,7 +11,7 @@ import numpy as np
 
 from embertune.data.prepared import Prepared
 from embertune.data.shapes import describe
-from embertune.model.encode import count_tokens
+from embertune.model.encode import Encode, count_tokens
 from embertune.model.layers import find_layers
 from embertune.plan import Plan, column_prompts, plan
 from embertune.recipe import Recipe
@@ -88,7 +88,8 @@ def estimate(planned: Plan) -> Estimate:
     )
     dev = planned.scene.dev.texts_to_encode if planned.scene.dev else 0
     tests = sum(evalset.texts_to_encode for evalset in planned.scene.tests)
-    seconds = _seconds_per_text(planned, columns) * (TRAINING_PASSES * trained + looks * dev + 2 * tests)
+    seconds = _seconds_per_text(planned.encode_dev, columns) * (TRAINING_PASSES * trained + looks * dev)
+    seconds += _seconds_per_text(planned.encode, columns) * 2 * tests
     weights = FLOAT * sum(p.numel() for p in planned.built.model.parameters())
     return Estimate(course.steps, seconds, COPIES * weights + _activations(planned, columns), weights + 2**20)
 
@@ -100,11 +101,11 @@ def _columns(train: Prepared) -> Mapping[str, list[str]]:
     return {"text": columns["text"], "text again": columns["text"]} if train.shape == "classes" else columns
 
 
-def _seconds_per_text(planned: Plan, columns: Mapping[str, list[str]]) -> float:
+def _seconds_per_text(encode: Encode, columns: Mapping[str, list[str]]) -> float:
     texts = [text for column in columns.values() for text in column][: 2 * SAMPLE]
-    planned.encode(texts[:8], "")
+    encode(texts[:8], "")
     started = time.perf_counter()
-    planned.encode(texts, "")
+    encode(texts, "")
     return (time.perf_counter() - started) / len(dict.fromkeys(texts))
 
 
@@ -116,7 +117,8 @@ def _activations(planned: Plan, columns: Mapping[str, list[str]]) -> float:
     prompts = column_prompts(planned.built, tuple(columns))
     total = 0.0
     for column, texts in columns.items():
-        longest = int(np.percentile(count_tokens(planned.built.model, texts, prompts.get(column, "")), 98))
+        counts = count_tokens(planned.built.model, texts, prompts.get(column, ""), planned.tokens)
+        longest = int(np.percentile(counts, 98))
         length = min(longest, planned.built.model.max_seq_length or longest)
         total += length * size * hidden * (34 + 5 * heads * length / max(hidden, 1)) * layers
     return total * FLOAT / 2

@@ -129,6 +129,17 @@ def test_bfloat16_that_a_model_does_not_bear_gets_a_note(tiny_model: Loader, mon
     assert ask_precision(model, TEXTS)(recipe()).value == "float32"
 
 
+def test_a_precision_that_accelerate_was_launched_with_gets_a_note(
+    tiny_model: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    assert list(notes_on(recipe("float32"), tiny_model(), TEXTS)) == [
+        "train.precision: decides, and not the fp16 of accelerate's configuration"
+    ]
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert list(notes_on(recipe("float32"), tiny_model(), TEXTS)) == []
+
+
 def test_a_model_handed_over_in_half_precision_is_brought_to_float32(tiny_model: Loader) -> None:
     model = tiny_model().to(torch.bfloat16)
     built = adopt(model)

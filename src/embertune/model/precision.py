@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -77,7 +78,12 @@ def _fault(asked: str, device: torch.device, width: int | None) -> str:
 
 
 def notes_on(recipe: Recipe, model: SentenceTransformer, texts: Sequence[str]) -> Iterator[str]:
-    """What somebody should know who asked for bfloat16: that it is slower here, or that the model does not bear it."""
+    """What somebody should know who asked for bfloat16: that it is slower here, or that the model does not bear it.
+
+    Also that the precision which `accelerate launch` puts into the environment decides nothing.
+    """
+    if (launched := os.environ.get("ACCELERATE_MIXED_PRECISION", "no")) not in ("", "no"):
+        yield f"{WHERE}: decides, and not the {launched} of accelerate's configuration"
     width, device = width_of(model), device_of(recipe, model)
     if recipe.train.precision != "bfloat16" or width is None or device.type not in ("cpu", "cuda"):
         return
