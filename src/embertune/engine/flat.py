@@ -40,7 +40,7 @@ class FlatForward:
         if merged is not None and (done := merged.of(features, self, kwargs)) is not None:
             return done
         layout = lay_out([features["attention_mask"]]) if is_padded_text(features) else None
-        if layout is None or not layout.tokens:
+        if layout is None:
             return own_forward(self.module, features, kwargs)
         return self.run([features], layout, kwargs)[0]
 
@@ -113,7 +113,7 @@ class _Merged:
         state = (forward, *_state(forward.module))
         if state not in self.made:
             layout = lay_out([column["attention_mask"] for column in self.columns])
-            if layout is None or not layout.tokens:
+            if layout is None:
                 return None
             self.made[state] = [*forward.run([dict(column) for column in self.columns], layout, kwargs)]
         own, self.made[state][place] = self.made[state][place], None  # a second call computes anew: dropout is drawn

@@ -29,7 +29,7 @@ class Layout:
     """T real tokens of one or more padded blocks (columns of a batch), texts sorted by length.
 
     `index` (T,) is the place of each flat token in the blocks, laid end to end and flattened; `shapes` are the blocks'
-    (rows, width). `runs` cover the T tokens in order. Rows without any token are in no run.
+    (rows, width). `runs` cover the T tokens in order.
     """
 
     index: Tensor
@@ -43,8 +43,8 @@ class Layout:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text; 0 without any."""
-        return self.runs[-1].length if self.runs else 0
+        """Tokens of the longest text."""
+        return self.runs[-1].length
 
     @property
     def places(self) -> int:
@@ -65,20 +65,19 @@ class Layout:
 
 
 def lay_out(masks: Sequence[Tensor]) -> Layout | None:
-    """The layout of blocks with attention masks of (rows, width) each; None where a row's tokens do not lie together.
+    """The layout of blocks with attention masks of (rows, width) each, padded on either side.
 
-    Padding may be on either side. None as well where nothing is to be laid out.
+    None where the tokens of a row do not lie together, or where it has none: what a model gives for padding alone
+    (pooling may take the first place) it gives only when run with padding.
     """
-    if not any(mask.numel() for mask in masks):
+    if not all(mask.numel() for mask in masks):
         return None
     starts, lengths, base = [], [], 0
     for mask in masks:
-        if not mask.numel():
-            continue
         length = mask.ne(0).sum(1)
         first, end = extents(mask)
         width = mask.shape[1]
-        if bool((end - first != length)[length > 0].any()):
+        if bool(((end - first != length) | (length == 0)).any()):
             return None
         starts.append(torch.arange(mask.shape[0], device=mask.device) * width + first + base)
         lengths.append(length)
@@ -87,7 +86,7 @@ def lay_out(masks: Sequence[Tensor]) -> Layout | None:
     order = torch.argsort(length, stable=True)
     start, length = start[order], length[order]
     runs = _runs(length.tolist())
-    across = torch.arange(runs[-1].length if runs else 0, device=length.device)
+    across = torch.arange(runs[-1].length, device=length.device)
     index = (start[:, None] + across)[across < length[:, None]]
     return Layout(index, runs, tuple((mask.shape[0], mask.shape[1]) for mask in masks))
 
@@ -106,7 +105,6 @@ def _runs(lengths: Sequence[int]) -> tuple[Run, ...]:
     made, start = [], 0
     for length, group in groupby(lengths):
         count = len(list(group))
-        if length:
-            made.append(Run(start, count, length))
-            start += count * length
+        made.append(Run(start, count, length))
+        start += count * length
     return tuple(made)

@@ -7,7 +7,7 @@ import warnings
 
 from sentence_transformers import SentenceTransformer
 
-from embertune.engine.parity import check
+from embertune.engine.parity import SAMPLE, check
 from embertune.engine.paths import attach, detach, open_paths, path_of, why_not
 from embertune.errors import EmbertuneError
 
@@ -40,7 +40,7 @@ def choose_path(model: SentenceTransformer) -> list[str]:
     for path in open_paths(model):
         attach(model, path)
         try:
-            found = check(model)
+            found = check(model, SAMPLE if path.name == "packed" else 2 * SAMPLE)  # enough for more than one bucket
         except (EmbertuneError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
             _log.debug("path %s", path.name, exc_info=True)
             notes.append(f"not {path.name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")

@@ -67,15 +67,16 @@ def check(model: SentenceTransformer, texts: Sequence[str] = SAMPLE) -> Parity:
 
 
 def _features(model: SentenceTransformer, texts: Sequence[str]) -> dict[str, Any]:
-    """Features of the texts on the model's device; in float16 without rows of no token.
-
-    Mean pooling of the host divides their gradients by 1e-9, which is more than float16 holds.
-    """
-    features = {k: v.to(model.device) if isinstance(v, Tensor) else v for k, v in model.preprocess(list(texts)).items()}
-    if "attention_mask" in features and next(model.parameters()).dtype == torch.float16:
-        some = features["attention_mask"].any(1)
-        features = {k: v[some] if isinstance(v, Tensor) and v.ndim == 2 else v for k, v in features.items()}
-    return features
+    """Features of the texts on the model's device, without rows of no token: batches with such run with padding."""
+    with _untouched(model.tokenizer):
+        made = model.preprocess(list(texts))
+    features = {key: value.to(model.device) if isinstance(value, Tensor) else value for key, value in made.items()}
+    if "attention_mask" not in features:
+        return features
+    some = features["attention_mask"].any(1)
+    return {
+        key: value[some] if isinstance(value, Tensor) and value.ndim == 2 else value for key, value in features.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,30 @@ class _Step:
 
 @contextmanager
 def _still(model: SentenceTransformer) -> Iterator[None]:
-    """Without dropout, with gradients on."""
-    training = model.training
+    """Without dropout, with gradients on; every module's own mode comes back."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.enable_grad():
             yield
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def _untouched(tokenizer: Any) -> Iterator[None]:
+    """A fast tokenizer remembers how it cut and padded last, and saves it: as if it had not been used."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        yield
+        return
+    cut, padded = backend.truncation, backend.padding
+    try:
+        yield
+    finally:
+        backend.enable_truncation(**cut) if cut else backend.no_truncation()
+        backend.enable_padding(**padded) if padded else backend.no_padding()
 
 
 def _step(model: SentenceTransformer, features: dict[str, Any]) -> _Step:
