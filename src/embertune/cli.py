@@ -63,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fix a setting, as in the recipe")
     _talk_options(init)
 
+    bench = _command(
+        commands, "bench", bench_command, "show what the engine gives on this machine: parity, speed, memory"
+    )
+    bench.add_argument("model", nargs="?", help="a folder or a Hub id (default: all-MiniLM-L6-v2)")
+    bench.add_argument("--data", metavar="FILE", help="the rows to measure on (default: the sample of embertune)")
+    _talk_options(bench)
+
     demo = _command(commands, "demo", demo_command, "the main job on the help centre that comes with embertune")
     demo.add_argument("--out", metavar="DIR", default="runs/demo", help="the run folder (default: runs/demo)")
     _talk_options(demo)
@@ -121,6 +128,15 @@ def init_command(options: argparse.Namespace) -> None:
     terminal = _terminal(options)
     text = write_recipe(options.data, Path(options.out), settings, terminal)
     terminal.recipe(Path(options.out), text)
+
+
+def bench_command(options: argparse.Namespace) -> None:
+    """Measure the engine."""
+    terminal = _terminal(options)
+    terminal.hello()
+    from embertune.bench import bench
+
+    terminal.bench(bench(options.model, options.data, terminal))
 
 
 def demo_command(options: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 from embertune.watch import Progress as Step
 
 if TYPE_CHECKING:
+    from embertune.bench import Bench
     from embertune.dryrun import Preview
     from embertune.result import Result
 
@@ -142,6 +143,62 @@ class Terminal:
         self.console.print("[bold]estimate[/]")
         for name, value in preview.estimate.lines():
             self.console.print(f"  {name:<10} {value}", markup=False)
+
+    def bench(self, found: Bench) -> None:
+        """All that the engine was measured by."""
+        if self.json:
+            self.console.print_json(jsonlib.dumps(found.as_record(), default=str))
+            return
+        for note in found.notes:
+            self.note(note)
+        self.console.print()
+        self.console.print(_bench_head(found))
+        self.console.print()
+        self.console.print(_bench_table(found))
+        self._say(_BENCH_NOTE)
+
+
+def _bench_head(found: Bench) -> Table:
+    """Model, data, machine, and whether the fast path gives the same."""
+    parity, machine = found.parity, found.machine
+    verdict = "[bold green]the same[/]" if parity.passed else "[bold red]not the same[/]"
+    speeds = ", ".join(f"{name} {speed / 1e9:.3g}" for name, speed in found.products.items())
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, text in (
+        ("model", f"{escape(found.model)}, path: {parity.path}"),
+        ("data", f"{escape(Path(found.data).name)}, {found.tokens:.1f} tokens a text, {found.batch_size} rows a step"),
+        ("machine", f"{escape(machine['processor'])}, {machine['device']}, threads: {machine['threads']}"),
+        ("products", f"{speeds} GFLOP/s"),
+        (
+            "parity",
+            f"{verdict}: loss differs by {parity.loss:.1g} of it, vectors by {parity.embeddings:.1g}, "
+            f"gradients by {parity.gradients:.0%} of what is allowed",
+        ),
+    ):
+        table.add_row(name, text)
+    return table
+
+
+def _bench_table(found: Bench) -> Table:
+    """Speed, memory and share of the products' speed, without and with the engine."""
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column("")
+    for name in ("plain", "packed", ""):
+        table.add_column(name, justify="right")
+    lower = "" if found.precision == "float32" else f", packed in {found.precision}"
+    for name, pace in ((f"training{lower}, tokens/s", found.training), ("encoding, tokens/s", found.encoding)):
+        table.add_row(name, f"{pace.plain:,.0f}", f"{pace.packed:,.0f}", f"[bold]{pace.times:.1f} times faster[/]")
+    if found.memory is not None:
+        plain, packed = found.memory
+        share = f"{packed / plain:.0%} of it" if plain else ""
+        table.add_row("memory of a step, MiB", f"{plain / 2**20:,.0f}", f"{packed / 2**20:,.0f}", share)
+    table.add_row("share of the products' speed", *(f"{share:.0%}" for share in found.share), "")
+    return table
+
+
+_BENCH_NOTE = "[dim]Only real tokens count, padding does not. Memory is what a step takes above model and optimizer.[/]"
 
 
 def _progress_line(progress: Step) -> str:
