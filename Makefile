@@ -18,9 +18,11 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache > $(VENV)/imports.log || (cat $(VENV)/imports.log; false)
 
+# About two hours on two cores. `python benchmarks/engine.py ROW` measures one row of the engine's table (`--help`).
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/nli_shaping.py
+	$(BIN)/python benchmarks/engine.py --rounds 1
 
 prove: $(VENV)/.dev
 	$(BIN)/python prove/real_data.py

@@ -1,0 +1,1 @@
+"""The rows of the table of speeds, memory and parity that `benchmarks/engine.py` measures."""
