@@ -206,7 +206,7 @@ def test_no_part_of_the_hosts_own_saving_logging_and_evaluating_is_on(tiny_model
 def test_every_loss_lowers_itself_on_toy_rows(tiny_model: Loader, shape_of_loss: tuple[str, str]) -> None:
     name, shape = shape_of_loss
     made = planned(
-        tiny_model(), ROWS[shape](32), train__loss=name, train__max_steps=32, train__schedule="constant",
+        tiny_model(), ROWS[shape](32), train__loss=name, train__max_steps=24, train__schedule="constant",
         train__batch_size=8 if shape == "classes" else 16, train__learning_rate=2e-3,
     )  # fmt: skip
     losses = [line["loss"] for line in steps(trained(made)[1])]
