@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from embertune.engine.pack import pack
 from embertune.model.encode import make_encode
+from embertune.model.tokens import open_tokens
 from table.machine import precisions
 from table.models import minilm
 from table.row import Options
@@ -45,7 +46,8 @@ def encoding(options: Options, texts: list[str]) -> dict[str, Any]:
         return one
 
     with workplace():
-        warm = {precision: make_encode(packed, {}, precision=precision) for precision in precisions()}
+        tokens = open_tokens(packed)
+        warm = {precision: make_encode(packed, {}, precision=precision, tokens=tokens) for precision in precisions()}
         sides = {"host": kept("host", partial(_host, host, texts)), "cold": kept("cold", partial(_cold, packed, texts))}
         for precision, encode in warm.items():
             sides[f"warm, {precision}"] = kept(f"warm, {precision}", partial(encode, texts, "text"))
@@ -64,7 +66,7 @@ def encoding(options: Options, texts: list[str]) -> dict[str, Any]:
 
 def _cold(model: SentenceTransformer, texts: list[str]) -> Vectors:
     with workplace():
-        return make_encode(model, {})(texts, "text")
+        return make_encode(model, {}, tokens=open_tokens(model))(texts, "text")
 
 
 def _lowest_cosine(left: Vectors, right: Vectors) -> float:

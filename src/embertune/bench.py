@@ -248,20 +248,27 @@ def _steps(job: _Job) -> list[list[str]]:
 
 
 def _turn(job: _Job, packed: bool, weigh: bool) -> _Clock:
-    """One turn of a side through the training of embertune's own; the plain side in float32, column by column."""
+    """One turn of a side through the training of embertune's own; the plain side in float32 and from texts."""
     job.put(packed)
     train, clock = job.planned.data.sides.train, _Clock(job.model.device, weigh)
     recipe = job.recipe if packed else replace(job.recipe, {"train.precision": "float32"})
     with tempfile.TemporaryDirectory() as folder:
         prompts = column_prompts(job.planned.built, train.text_columns)
-        fit(job.model, train, recipe, Surroundings(None, Path(folder) / "history", clock, prompts))
+        around = Surroundings(
+            score=None,
+            history=Path(folder) / "history",
+            watch=clock,
+            prompts=prompts,
+            tokens=job.planned.tokens if packed else None,
+        )
+        fit(job.model, train, recipe, around)
     return clock
 
 
 def _encoding(job: _Job) -> Pace:
     """Plain `encode` as it comes, and embertune's on the packed model, both in float32."""
     model, tokens = job.model, float(_lengths(job.model, job.texts).sum())
-    ours = make_encode(model, {})
+    ours = make_encode(model, {}, tokens=job.planned.tokens)
     seconds: dict[bool, list[float]] = {False: [], True: []}
     with evaluating(model):
         for turn in range(TURNS + 1):
