@@ -28,7 +28,7 @@ SAMPLE = (
 LOSS, OWN, ALL = 1e-5, 1e-4, 1e-7
 #: Norm below which a vector is not brought to length 1, so that gradients of an empty text's zeros stay small.
 _LEAST = 1e-2
-#: How much wider the bounds are for weights that are not float32.
+#: How much wider the bounds are for weights in half precision.
 _HALF = 1e3
 
 
@@ -126,7 +126,7 @@ def _step(model: SentenceTransformer, features: dict[str, Any]) -> _Step:
 
 
 def _compare(path: str, fast: _Step, plain: _Step, parameters: dict[str, Tensor]) -> Parity:
-    wider = 1.0 if all(p.dtype == torch.float32 for p in parameters.values()) else _HALF
+    wider = _HALF if any(p.dtype in (torch.float16, torch.bfloat16) for p in parameters.values()) else 1.0
     whole = torch.stack([g.norm() for g in plain.gradients.values()]).norm().item() if plain.gradients else 0.0
     ratios = {
         name: (fast.gradients[name] - g).norm().item() / (OWN * g.norm().item() + ALL * whole + 1e-30)
