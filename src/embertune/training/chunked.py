@@ -171,7 +171,7 @@ class _Back:
         *others, last = self.chunks
         torch.autograd.backward([self.kept], [gradients[last.places]])
         torch.clear_autocast_cache()  # weights cast without a graph would take no gradient
-        with torch.enable_grad(), self.autocast(), _chance_kept(last.rows.device):
+        with torch.enable_grad(), self.autocast(), chance_kept(last.rows.device):
             for chunk, state in zip(others, self.states, strict=True):
                 _set_chance(state, chunk.rows.device)
                 torch.autograd.backward([chunk.embed(self.model)], [gradients[chunk.places]])
@@ -211,7 +211,7 @@ def _set_chance(states: Sequence[Tensor], device: torch.device) -> None:
 
 
 @contextmanager
-def _chance_kept(device: torch.device) -> Iterator[None]:
+def chance_kept(device: torch.device) -> Iterator[None]:
     """Afterwards chance stands where it stood before."""
     with ExitStack() as stack:
         stack.callback(_set_chance, _chance(device), device)

@@ -72,9 +72,14 @@ def gather(columns: Sequence[Mapping[str, Any]], padding: int = 0) -> list[Texts
     return [_merge(members, padding) for members in sets.values()]
 
 
-def _check(column: Mapping[str, Any]) -> None:
+def are_rows(column: Mapping[str, Any]) -> bool:
+    """Whether features are those of texts as padded rows of tokens, which can be cut into chunks."""
     ids, mask = column.get("input_ids"), column.get("attention_mask")
-    if not (isinstance(ids, Tensor) and isinstance(mask, Tensor) and ids.ndim == 2 and ids.shape == mask.shape):
+    return isinstance(ids, Tensor) and isinstance(mask, Tensor) and ids.ndim == 2 and ids.shape == mask.shape
+
+
+def _check(column: Mapping[str, Any]) -> None:
+    if not are_rows(column):
         found = "this model does not read texts as padded rows of tokens, so a batch cannot be cut into chunks"
         raise TrainingError("train.chunk", found, "write train.chunk: null")
 
