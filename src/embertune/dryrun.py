@@ -117,7 +117,8 @@ def _activations(planned: Plan, columns: Mapping[str, list[str]]) -> float:
     prompts = column_prompts(planned.built, tuple(columns))
     total = 0.0
     for column, texts in columns.items():
-        longest = int(np.percentile(count_tokens(planned.built.model, texts, prompts.get(column, "")), 98))
+        counts = count_tokens(planned.built.model, texts, prompts.get(column, ""), planned.tokens)
+        longest = int(np.percentile(counts, 98))
         length = min(longest, planned.built.model.max_seq_length or longest)
         total += length * size * hidden * (34 + 5 * heads * length / max(hidden, 1)) * layers
     return total * FLOAT / 2

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
+from embertune import caches
 from embertune.data.prepare import Data, Given, prepare
 from embertune.data.prepared import Prepared
 from embertune.data.shapes import describe
+from embertune.data.store import batches
 from embertune.engine.precision import PARITY_TEXTS
+from embertune.engine.tokens import TokenStore
 from embertune.errors import Problem, RecipeError
 from embertune.evaluate.scene import Scene, arrange, metric_names
 from embertune.evaluate.score import Encode
 from embertune.model.build import POOLINGS, Built, adopt, build, pooling_of
 from embertune.model.encode import make_encode
 from embertune.model.precision import ask_precision, notes_on, refuse_idle
+from embertune.model.prompts import prompt_of
 from embertune.model.save import fingerprint as weights
+from embertune.model.tokens import open_tokens
 from embertune.recipe import Recipe, replace
 from embertune.recipe.guidance import Facts, Resolved, decide
 from embertune.recipe.measured import Measured
@@ -29,13 +36,17 @@ from embertune.recipe.settle import Ask, settle
 from embertune.training.fit import Course, host_arguments, plan_course
 from embertune.watch import Watcher
 
+#: Seconds after which somebody who waits for tokens is told how far they are.
+TELL_EVERY = 10.0
+
 
 @dataclass(frozen=True)
 class Plan:
     """A run that is ready to begin. `encode` is for test and float32, `encode_dev` in the precision of training.
 
     Both use the weights that `built.model` has at the time of the call.
-    `fingerprint` stands for all that decides over the outcome and is not in the resolved recipe.
+    `fingerprint` stands for all that decides over the outcome and is not in the resolved recipe. `tokens` are those of
+    the texts, for models whose texts can be stored so.
     """
 
     data: Data
@@ -46,6 +57,7 @@ class Plan:
     resolved: Resolved
     course: Course
     fingerprint: str
+    tokens: TokenStore | None
 
 
 def plan(
@@ -55,7 +67,7 @@ def plan(
     watch: Watcher,
     known: Mapping[str, Measured] | None = None,
 ) -> Plan:
-    """Prepare the data, load the model, and decide everything that is still `auto`; nothing is written.
+    """Prepare the data, load the model, and decide everything that is still `auto`; nothing is written but tokens.
 
     `known` are decisions that were measured when this run began; they are taken as they are.
     """
@@ -76,14 +88,18 @@ def plan(
     for text in (*(note.text for note in data.notes), *built.notes, *resolved.notes):
         watch.note(text)
     fingerprint = _fingerprint(data, None if model is None else built)
-    return Plan(data, built, scene, *_encoders(built, resolved.recipe), resolved, course, fingerprint)
+    tokens = open_tokens(built.model)
+    encoders = _encoders(built, resolved.recipe, tokens)
+    planned = Plan(data, built, scene, *encoders, resolved, course, fingerprint, tokens)
+    tokenise(planned, watch)
+    return planned
 
 
-def _encoders(built: Built, recipe: Recipe) -> tuple[Encode, Encode]:
+def _encoders(built: Built, recipe: Recipe, tokens: TokenStore | None) -> tuple[Encode, Encode]:
     """For test, always float32; and for dev, in the precision of training."""
     assert recipe.train.precision != "auto"
-    steering = make_encode(built.model, built.role_prompts, precision=recipe.train.precision)
-    return make_encode(built.model, built.role_prompts), steering
+    steering = make_encode(built.model, built.role_prompts, precision=recipe.train.precision, tokens=tokens)
+    return make_encode(built.model, built.role_prompts, tokens=tokens), steering
 
 
 def _sample(train: Prepared) -> list[str]:
@@ -191,3 +207,37 @@ def column_prompts(built: Built, columns: tuple[str, ...]) -> Mapping[str, str]:
     """Column to prompt, for columns that have one."""
     found = {column: built.role_prompts.get(_role(column), "") for column in columns}
     return {column: prompt for column, prompt in found.items() if prompt}
+
+
+def tokenise(planned: Plan, watch: Watcher) -> None:
+    """Tokenise every text of the run that the cache does not have yet, so that no step has to."""
+    if planned.tokens is None:
+        return
+    seen, told = 0, time.perf_counter()
+
+    def telling(texts: Iterable[str]) -> Iterator[str]:
+        nonlocal seen, told
+        for text in texts:
+            yield text
+            seen += 1
+            if seen % 1000 == 0 and time.perf_counter() - told > TELL_EVERY:
+                told = time.perf_counter()
+                watch.note(f"{seen:,} texts are tokenised, once for all epochs and later runs")
+
+    for prompt, texts in _texts(planned):
+        planned.tokens.add(telling(texts), prompt)
+    if planned.tokens.trouble:
+        watch.note(f"tokens stay in memory, the cache cannot be written: {planned.tokens.trouble}")
+    caches.trim()
+
+
+def _texts(planned: Plan) -> Iterator[tuple[str, Iterable[str]]]:
+    """All that training and measuring will read: prompts, and the texts that go with each."""
+    train, built, scene = planned.data.sides.train, planned.built, planned.scene
+    prompts = column_prompts(built, train.text_columns)
+    for column in train.text_columns:
+        pieces = batches(train.rows, column)
+        yield prompts.get(column, ""), itertools.chain.from_iterable(piece.to_pylist() for piece in pieces)
+    for evalset in (*((scene.dev,) if scene.dev else ()), *scene.tests):
+        for role, texts in evalset.texts.items():
+            yield prompt_of(built.role_prompts, role), texts

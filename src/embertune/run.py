@@ -93,6 +93,7 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         prompts=column_prompts(planned.built, side.text_columns),
         base=values(base_dev),
         loss=loss,
+        tokens=planned.tokens,
     )
     return fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from embertune.data.prepared import TARGET_COLUMN, Note, Prepared
 from embertune.engine.precision import applied
+from embertune.engine.tokens import TokenStore
 from embertune.errors import Problem, RecipeError, TrainingError
 from embertune.recipe import Recipe
 from embertune.recipe.check import loss_options
@@ -84,7 +85,7 @@ class Fit:
 class Surroundings:
     """What training is handed from outside: how to measure, where to write, whom to tell, which prompts to use.
 
-    `base` are the dev values of the model as it comes; `loss` builds a loss of the user's own.
+    `base` are the dev values of the model as it comes; `loss` builds a loss of the user's own; `tokens` has the texts.
     """
 
     score: Score | None
@@ -93,6 +94,7 @@ class Surroundings:
     prompts: Mapping[str, str]
     base: Mapping[str, float] = field(default_factory=dict)
     loss: Callable[[SentenceTransformer], nn.Module] | None = None
+    tokens: TokenStore | None = None
 
 
 def plan_course(train: Prepared, recipe: Recipe) -> Course:
@@ -228,7 +230,7 @@ class _Session:
             stream,
             self.groups,
             lambda step: rate_factor(settings.schedule, step + phase.first, course.steps, settings.warmup),
-            collator(self.model, dict(self.around.prompts), sampler == "class_pairs"),
+            collator(self.model, dict(self.around.prompts), sampler == "class_pairs", self.around.tokens),
             self.scaler,
         )
         target = [TARGET_COLUMN[self.train.shape]] if self.train.shape in TARGET_COLUMN else []

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
+from embertune.engine.tokens import TokenStore
 from embertune.training.optimizer import Group, adamw
 
 
@@ -136,9 +137,14 @@ def release(model: SentenceTransformer) -> None:
     vars(model).pop("_is_accelerate_prepared", None)
 
 
-def collator(model: SentenceTransformer, prompts: dict[str, str], pairs_of_classes: bool) -> Any:
-    """The host's collator with a prompt per column; for pairs of classes the prompts are those of `text`."""
+def collator(
+    model: SentenceTransformer, prompts: dict[str, str], pairs_of_classes: bool, tokens: TokenStore | None = None
+) -> Any:
+    """The host's collator with a prompt per column; for pairs of classes the prompts are those of `text`.
+
+    With `tokens`, the store of this very model, no text is tokenised in a step.
+    """
     kind = PairCollator if pairs_of_classes else SentenceTransformerDataCollator
     if pairs_of_classes and "text" in prompts:
         prompts = {"anchor": prompts["text"], "positive": prompts["text"]}
-    return kind(preprocess_fn=model.preprocess, prompts=prompts)
+    return kind(preprocess_fn=tokens.preprocess if tokens else model.preprocess, prompts=prompts)
