@@ -272,7 +272,7 @@ def test_the_saved_model_is_the_best_state_on_dev_and_not_the_last(
     recipe: Callable[..., et.Recipe], tmp_path: Path
 ) -> None:
     made = recipe(
-        train__max_steps=16, train__learning_rate=0.02, train__schedule="constant", guard__eval_every="1 step",
+        train__max_steps=16, train__learning_rate=0.05, train__schedule="constant", guard__eval_every="1 step",
         guard__patience=None, data__dev=0.4, train__batch_size=8,
     )  # fmt: skip
     result = et.run(made, tmp_path / "out")
