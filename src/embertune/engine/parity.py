@@ -24,12 +24,22 @@ SAMPLE = (
     "Two dogs run across a field after a ball that somebody has thrown far too far for them to catch. " * 3,
     "no",
 )
-#: The bounds of the design: relative difference of the loss; gradients of a tensor, by its own norm and by all.
-LOSS, OWN, ALL = 1e-5, 1e-4, 1e-7
 #: Norm below which a vector is not brought to length 1, so that gradients of an empty text's zeros stay small.
 _LEAST = 1e-2
-#: How much wider the bounds are for weights in half precision.
-_HALF = 1e3
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Relative difference of the loss; gradients of a tensor, by its own norm and by all; vectors, by the largest."""
+
+    loss: float
+    own: float
+    all: float
+    vectors: float
+
+
+#: Those of the design, and what rounding to 8 bits leaves of them: enough to tell a wrong neighbour.
+_WHOLE, _HALF = _Bounds(1e-5, 1e-4, 1e-7, 1e-4), _Bounds(1e-2, 1e-1, 1e-2, 1e-1)
 
 
 @dataclass(frozen=True)
@@ -126,10 +136,11 @@ def _step(model: SentenceTransformer, features: dict[str, Any]) -> _Step:
 
 
 def _compare(path: str, fast: _Step, plain: _Step, parameters: dict[str, Tensor]) -> Parity:
-    wider = _HALF if any(p.dtype in (torch.float16, torch.bfloat16) for p in parameters.values()) else 1.0
+    half = any(p.dtype in (torch.float16, torch.bfloat16) for p in parameters.values())
+    bounds = _HALF if half else _WHOLE
     whole = torch.stack([g.norm() for g in plain.gradients.values()]).norm().item() if plain.gradients else 0.0
     ratios = {
-        name: (fast.gradients[name] - g).norm().item() / (OWN * g.norm().item() + ALL * whole + 1e-30)
+        name: (fast.gradients[name] - g).norm().item() / (bounds.own * g.norm().item() + bounds.all * whole + 1e-30)
         for name, g in plain.gradients.items()
         if name in fast.gradients
     }
@@ -138,9 +149,6 @@ def _compare(path: str, fast: _Step, plain: _Step, parameters: dict[str, Tensor]
     gradients = float("inf") if lost else ratios.get(worst, 0.0)
     loss = abs(fast.loss - plain.loss) / max(abs(plain.loss), 1e-12)
     embeddings = (fast.embeddings - plain.embeddings).abs().max().item()
-    passed = loss <= LOSS * wider and gradients <= wider and embeddings <= 1e-4 * wider * _size(plain.embeddings)
+    near = embeddings <= bounds.vectors * max(1.0, plain.embeddings.abs().max().item())
+    passed = loss <= bounds.loss and gradients <= 1 and near
     return Parity(path, embeddings, loss, gradients, min(lost, default=worst), passed)
-
-
-def _size(vectors: Tensor) -> float:
-    return max(1.0, vectors.abs().max().item())
