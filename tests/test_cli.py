@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from embertune.caches import placed, take
 from embertune.cli import main, parser
 from tests.tiny import toy_beir, toy_classes, toy_nli, toy_pairs, toy_scored, write_jsonl
 
@@ -208,8 +209,54 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
 
 
+def test_the_cache_is_listed_and_cleared_by_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ("--cache-dir", tmp_path / "cache")
+    assert run_cli("cache", *place) == 0
+    assert "empty" in capsys.readouterr().out
+    with placed(str(tmp_path / "cache")):
+        for kind, key, size in (("tokens", "a", 12_340_000), ("tables", "b", 500), ("tables", "c", 500)):
+            held = take(kind, key, f"rows for [{kind}]")
+            (held.path / "data").write_bytes(b"x" * size)
+            held.release()
+    assert run_cli("cache", *place, "--cache-size", "5 GB") == 0
+    shown = capsys.readouterr().out
+    for expected in ("rows for [tokens]", "rows for [tables]", "12.3 MB of at most 5 GB", "just now"):
+        assert expected in shown
+    assert run_cli("cache", *place, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {line["kind"]: line["entries"] for line in told["entries"]} == {"tokens": 1, "tables": 2}
+    assert told["bytes"] == sum(line["bytes"] for line in told["entries"]) > 12_341_000
+    assert run_cli("cache", "clear", "tables", *place) == 0
+    assert "cleared: 2 entries, 1.06 KB" in capsys.readouterr().out
+    assert run_cli("cache", "clear", *place, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["entries"] == 1
+    assert run_cli("cache", *place) == 0
+    assert "empty" in capsys.readouterr().out
+
+
+def test_a_size_of_the_cache_that_is_none_is_told_in_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli("cache", "--cache-size", "much") == 1
+    assert capsys.readouterr().err == (
+        "embertune: the size of the cache: 'much' is no size; write it like 20 GB or 500 MB\n"
+    )
+
+
+def test_a_run_keeps_its_tokens_in_the_folder_that_is_named_and_keeps_to_its_size(
+    pairs: Path, tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("run", "--model", tiny_model_path, "--train", pairs, "--quiet", *STEPS, "--cache-dir", tmp_path / "cache")
+    assert run_cli(*words, "--out", tmp_path / "a") == 0
+    assert list((tmp_path / "cache" / "tokens").glob("*/*.tokens"))
+    with placed(str(tmp_path / "cache")):
+        take("tables", "old", "of an earlier run").release()
+    os.utime(tmp_path / "cache" / "tables" / "old" / "lock", (1e9, 1e9))
+    assert run_cli(*words, "--out", tmp_path / "b", "--cache-size", "100 B") == 0
+    assert not (tmp_path / "cache" / "tables" / "old").exists()
+    capsys.readouterr()
+
+
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("run", "init", "bench", "demo"):
+    for command in ("run", "init", "bench", "demo", "cache"):
         with pytest.raises(SystemExit) as ended:
             parser().parse_args([command, "--help"])
         assert ended.value.code == 0

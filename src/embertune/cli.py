@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embertune.caches import KINDS, clear, placed
 from embertune.errors import EmbertuneError, Interrupted
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     options = parser().parse_args(words)
     try:
-        options.command(options)
+        with placed(options.cache_dir, options.cache_size):
+            options.command(options)
     except KeyboardInterrupt:
         return _told(Interrupted(shlex.join(["embertune", *words])))
     except EmbertuneError as error:
@@ -73,6 +75,11 @@ def parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", demo_command, "the main job on the help centre that comes with embertune")
     demo.add_argument("--out", metavar="DIR", default="runs/demo", help="the run folder (default: runs/demo)")
     _talk_options(demo)
+
+    cache = _command(commands, "cache", cache_command, "show, or clear, what is kept between runs to save work")
+    cache.add_argument("action", nargs="?", choices=("clear",), help="remove all that is not in use")
+    cache.add_argument("kind", nargs="?", choices=tuple(KINDS), help="of this kind only")
+    _talk_options(cache)
     return top
 
 
@@ -83,6 +90,8 @@ def _command(
         name, help=means, description=means[0].upper() + means[1:] + "."
     )
     made.set_defaults(command=call)
+    made.add_argument("--cache-dir", metavar="DIR", help="where to keep what saves work (default: ~/.cache/embertune)")
+    made.add_argument("--cache-size", metavar="SIZE", help="how much room that may take (default: 20 GB)")
     return made
 
 
@@ -146,6 +155,15 @@ def demo_command(options: argparse.Namespace) -> None:
     tests = {name: f"{SAMPLE}@test-{name}" for name in ("wordings", "articles")}
     settings = {"data.train": str(SAMPLE), "data.dev": f"{SAMPLE}@dev", "data.test": tests}
     _train(load_recipe(set=settings), options.out, options)
+
+
+def cache_command(options: argparse.Namespace) -> None:
+    """Show the cache, or clear it."""
+    terminal = _terminal(options)
+    if options.action == "clear":
+        terminal.cleared(clear(options.kind))
+    else:
+        terminal.cache()
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:

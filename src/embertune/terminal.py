@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.syntax import Syntax
 from rich.table import Table
 
+from embertune import caches
 from embertune.watch import Progress as Step
 
 if TYPE_CHECKING:
@@ -156,6 +158,80 @@ class Terminal:
         self.console.print()
         self.console.print(_bench_table(found))
         self._say(_BENCH_NOTE)
+
+    def cache(self) -> None:
+        """What the cache holds."""
+        lines = _cache_lines(caches.entries())
+        total = sum(line["bytes"] for line in lines)
+        if self.json:
+            record = {"folder": str(caches.root()), "bytes": total, "limit": caches.limit(), "entries": lines}
+            self.console.print_json(jsonlib.dumps(record))
+            return
+        self.console.print(f"[bold]{'cache':<9}[/] {escape(str(caches.root()))}", soft_wrap=True)
+        if not lines:
+            self.console.print("          [dim]empty[/]")
+            return
+        self.console.print(f"          [dim]{amount(total)} of at most {amount(caches.limit())}[/]\n")
+        self.console.print(_cache_table(lines))
+        self._say("\n[dim]Nothing here decides over a result. To make room: embertune cache clear[/]")
+
+    def cleared(self, swept: caches.Swept) -> None:
+        """What was removed from the cache."""
+        if self.json:
+            record = {"entries": swept.entries, "bytes": swept.size, "in_use": swept.in_use}
+            self.console.print_json(jsonlib.dumps(record))
+            return
+        entries = "1 entry" if swept.entries == 1 else f"{swept.entries:,} entries"
+        kept = f"; {swept.in_use:,} in use stayed" if swept.in_use else ""
+        self.console.print(f"cleared: {entries}, {amount(swept.size)}{kept}")
+
+
+def _cache_lines(entries: Sequence[caches.Entry]) -> list[dict[str, Any]]:
+    """The entries, those of one kind about one thing on one line; the one last used first."""
+    about: dict[tuple[str, str], list[caches.Entry]] = {}
+    for entry in entries:
+        about.setdefault((entry.kind, entry.about), []).append(entry)
+    return [
+        {
+            "kind": kind,
+            "about": what,
+            "entries": len(group),
+            "bytes": sum(entry.size for entry in group),
+            "last_used": datetime.fromtimestamp(group[0].used, UTC).isoformat(timespec="seconds"),
+            "in_use": any(entry.in_use for entry in group),
+        }
+        for (kind, what), group in about.items()
+    ]
+
+
+def _cache_table(lines: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("for", overflow="fold")
+    for name in ("entries", "size", "last used"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in lines:
+        used = "[green]in use[/]" if line["in_use"] else _ago(datetime.fromisoformat(line["last_used"]))
+        table.add_row(line["kind"], escape(line["about"]), f"{line['entries']:,}", amount(line["bytes"]), used)
+    return table
+
+
+def _ago(then: datetime) -> str:
+    seconds = max(0.0, (datetime.now(UTC) - then).total_seconds())
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def amount(size: float) -> str:
+    """Bytes for people: `7 B`, `12.3 MB`, `20 GB`."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
 
 
 def _bench_head(found: Bench) -> Table:

@@ -7,9 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from embertune.model.encode import count_tokens, make_encode, token_stats
+from embertune.engine.tokens import open_store
+from embertune.model.encode import batches, count_tokens, make_encode, token_stats
+from tests import tiny
 
 Load = Callable[[], SentenceTransformer]
 TEXTS = ["how can i repair the car", "a word", "how can i repair the car", "they wash the boat before winter"]
@@ -95,3 +99,70 @@ def test_token_stats_are_those_of_the_counts() -> None:
     assert stats.truncated == pytest.approx(0.1)
     assert token_stats(np.arange(5), None).truncated == 0.0
     assert token_stats(np.zeros(0, dtype=np.int64), 64).texts == 0
+
+
+def without_tokenizer(model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on the model reads no text."""
+    monkeypatch.setattr(model[0], "preprocess", lambda *_, **__: 1 / 0)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken", "weightedmean"])
+@pytest.mark.parametrize("include_prompt", [True, False])
+def test_from_stored_tokens_come_the_vectors_of_the_host(tiny_model: Load, pooling: str, include_prompt: bool) -> None:
+    model = tiny_model()
+    model[1].pooling_mode = pooling
+    model[1].include_prompt = include_prompt
+    store = open_store(model, None)
+    assert store is not None
+    texts = [tiny.answer(i) * (1 + i % 7) for i in range(300)] + ["", "a word"]
+    for prompt in ("", "query: "):
+        vectors = make_encode(model, {"anchor": prompt}, tokens=store)(texts, "anchor")
+        host = model.encode(texts, prompt=prompt)
+        assert (np.linalg.norm(vectors - host, axis=1) <= 1e-6 * np.linalg.norm(host, axis=1)).all()
+
+
+def test_from_stored_tokens_come_normalised_and_truncated_vectors_as_the_host_makes_them(tiny_model: Load) -> None:
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+
+    model = tiny_model()
+    model.append(Dense(32, 16))
+    model.append(Normalize())
+    for dimensions in (None, 5):
+        model.truncate_dim = dimensions
+        store = open_store(model, None)
+        vectors = make_encode(model, {}, tokens=store)(TEXTS, "anchor")
+        assert vectors.shape == (4, dimensions or 16)
+        np.testing.assert_allclose(vectors, model.encode(TEXTS), atol=1e-6)
+        assert make_encode(model, {}, tokens=store)([], "anchor").shape == (0, dimensions or 16)
+
+
+def test_with_stored_tokens_nothing_is_tokenised_and_no_trace_is_left(
+    tiny_model: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model()
+    store = open_store(model, None)
+    assert store is not None
+    store.add(TEXTS)
+    expected = model.encode(TEXTS)
+    counts = count_tokens(model, TEXTS, "ask: ")
+    without_tokenizer(model, monkeypatch)
+    model.train()
+    modes, random = [module.training for module in model.modules()], torch.get_rng_state()
+    np.testing.assert_allclose(make_encode(model, {}, tokens=store)(TEXTS, "anchor"), expected, atol=1e-6)
+    assert [module.training for module in model.modules()] == modes
+    assert torch.equal(random, torch.get_rng_state())
+    assert count_tokens(model, TEXTS, "ask: ", tokens=store).tolist() == counts.tolist()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 100))
+def test_batches_hold_every_text_once_longest_first_and_no_more_tokens_than_allowed(
+    lengths: list[int], most: int
+) -> None:
+    found = list(batches(np.array(lengths, dtype=np.int64), most))
+    order = [int(place) for places in found for place in places]
+    assert sorted(order) == list(range(len(lengths)))
+    assert [lengths[place] for place in order] == sorted(lengths, reverse=True)
+    for places in found:
+        widest = max(lengths[place] for place in places)
+        assert len(places) == 1 or widest * len(places) <= most

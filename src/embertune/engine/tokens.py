@@ -103,6 +103,11 @@ class TokenStore:
             except OSError as error:
                 self._keep_to_memory(error)
 
+    @property
+    def texts(self) -> int:
+        """How many texts it has; one that two processes read at the same time may count twice."""
+        return sum(len(part) for part in self._parts)
+
     def add(self, texts: Iterable[str], prompt: str = "") -> int:
         """Tokenise those of `prompt + text` that are not there yet; how many these were. May be called any time."""
         self._check()
