@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from sentence_transformers import SentenceTransformer
 
 from embertune import caches
@@ -22,9 +24,10 @@ from embertune.engine.tokens import TokenStore
 from embertune.errors import Problem, RecipeError
 from embertune.evaluate.scene import Scene, arrange, metric_names
 from embertune.evaluate.score import Encode
+from embertune.manifest import hardware, machine_of
 from embertune.model.build import POOLINGS, Built, adopt, build, pooling_of
-from embertune.model.encode import make_encode
-from embertune.model.precision import ask_precision, notes_on, refuse_idle
+from embertune.model.encode import count_tokens, make_encode
+from embertune.model.precision import ask_precision, device_of, notes_on, refuse_idle
 from embertune.model.prompts import prompt_of
 from embertune.model.save import fingerprint as weights
 from embertune.model.tokens import open_tokens
@@ -34,7 +37,14 @@ from embertune.recipe.measured import Measured
 from embertune.recipe.sections import ModelSection
 from embertune.recipe.settle import Ask, settle
 from embertune.training.fit import Course, host_arguments, plan_course
+from embertune.training.free import free_bytes
+from embertune.training.memory import Memory, no_trial, refuse
+from embertune.training.memory import decide as decide_chunk
+from embertune.training.weigh import Lengths, make_trial, weigh
 from embertune.watch import Watcher
+
+#: Arguments of the trainer that compute activations anew instead of keeping them.
+_UNCOUNTED = ("gradient_checkpointing", "activation_checkpointing")
 
 #: Seconds after which somebody who waits for tokens is told how far they are.
 TELL_EVERY = 10.0
@@ -46,7 +56,8 @@ class Plan:
 
     Both use the weights that `built.model` has at the time of the call.
     `fingerprint` stands for all that decides over the outcome and is not in the resolved recipe. `tokens` are those of
-    the texts, for models whose texts can be stored so.
+    the texts, for models whose texts can be stored so. `memory` is what a step needs, `free` the bytes that are there
+    (None where nothing tells).
     """
 
     data: Data
@@ -58,6 +69,8 @@ class Plan:
     course: Course
     fingerprint: str
     tokens: TokenStore | None
+    memory: Memory | None = None
+    free: int | None = None
 
 
 def plan(
@@ -92,7 +105,36 @@ def plan(
     encoders = _encoders(built, resolved.recipe, tokens)
     planned = Plan(data, built, scene, *encoders, resolved, course, fingerprint, tokens)
     tokenise(planned, watch)
-    return planned
+    return _in_memory(planned, known or {})
+
+
+def _in_memory(planned: Plan, known: Mapping[str, Measured]) -> Plan:
+    """The same plan, `train.chunk` decided by what the longest batch needs; `TrainingError` where nothing fits."""
+    built, recipe, train = planned.built, planned.resolved.recipe, planned.data.sides.train
+    device = device_of(recipe, built.model)
+    prompts = column_prompts(built, train.text_columns)
+    memory = weigh(built.model, train, recipe, prompts, _lengths(planned))
+    free = None if any(recipe.train.extra.get(name) for name in _UNCOUNTED) else free_bytes(device)
+    trial = make_trial(built.model, train, recipe, prompts, memory) if device.type == "cuda" else no_trial
+    machine = machine_of(hardware(str(device), torch.get_num_threads()))
+
+    def ask(_: Recipe) -> Measured:
+        return dataclasses.replace(decide_chunk(memory, free, trial), machine=machine)
+
+    resolved = settle(planned.resolved, known, {"train.chunk": ask})
+    chunk = resolved.recipe.train.chunk
+    assert chunk != "auto"
+    refuse(memory, chunk, free, trial if recipe.train.chunk != "auto" else no_trial)
+    return dataclasses.replace(planned, resolved=resolved, memory=memory, free=free)
+
+
+def _lengths(planned: Plan) -> Lengths:
+    """How many tokens the model reads of texts."""
+    if planned.tokens is not None:
+        return planned.tokens.lengths
+    model = planned.built.model
+    limit = model.max_seq_length or np.iinfo(np.int64).max
+    return lambda texts, prompt: np.minimum(count_tokens(model, texts, prompt), limit)
 
 
 def _encoders(built: Built, recipe: Recipe, tokens: TokenStore | None) -> tuple[Encode, Encode]:
@@ -138,14 +180,32 @@ def _fingerprint(data: Data, handed_over: Built | None) -> str:
 
 def with_own_loss(planned: Plan, loss: object) -> Plan:
     """The same plan, with a loss handed over from Python instead of the recipe's, which must not name one."""
-    resolved = planned.resolved
-    if "train.loss" not in resolved.reasons:
+    if "train.loss" not in planned.resolved.reasons:
         raise RecipeError(Problem("train.loss", "is named, and a loss is handed over too", "leave one of them out"))
+    planned = _uncut(planned)
+    resolved = planned.resolved
     why = f"a loss handed over from Python takes the place of {resolved.recipe.train.loss}, with its batches"
     resolved = dataclasses.replace(resolved, reasons={**resolved.reasons, "train.loss": why})
     name = getattr(loss, "__qualname__", type(loss).__qualname__)
     fingerprint = hashlib.sha256(f"{planned.fingerprint} {name}".encode()).hexdigest()
     return dataclasses.replace(planned, resolved=resolved, fingerprint=fingerprint)
+
+
+def _uncut(planned: Plan) -> Plan:
+    """The same plan without chunks, for a loss that may ask the model for anything; errors where it must have them."""
+    resolved, chunk = planned.resolved, planned.resolved.recipe.train.chunk
+    if "train.chunk" not in resolved.reasons and chunk is not None:
+        found = f"found {chunk}, and a loss is handed over, which may not bear it"
+        raise RecipeError(Problem("train.chunk", found, "write train.chunk: null"))
+    if planned.memory is not None:
+        refuse(dataclasses.replace(planned.memory, chunks=False), None, planned.free)
+    if chunk is None:
+        return planned
+    why = "a loss handed over from Python takes the batch as it is"
+    measured = {path: found for path, found in resolved.measured.items() if path != "train.chunk"}
+    recipe, reasons = replace(resolved.recipe, {"train.chunk": None}), {**resolved.reasons, "train.chunk": why}
+    resolved = dataclasses.replace(resolved, recipe=recipe, reasons=reasons, measured=measured)
+    return dataclasses.replace(planned, resolved=resolved)
 
 
 def _load(section: ModelSection, model: SentenceTransformer | None) -> Built:

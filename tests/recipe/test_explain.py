@@ -38,6 +38,7 @@ LEAVES: dict[str, st.SearchStrategy[Any]] = {
     "train.warmup": st.floats(0, 0.99),
     "train.gradient_clip": st.none() | positive,
     "train.accumulate": st.integers(1, 99),
+    "train.chunk": st.sampled_from(["auto", None]) | st.integers(1, 10**9),
     "train.precision": st.sampled_from(["auto", "float32", "bfloat16"]),
     "train.extra": st.dictionaries(st.sampled_from(["use_cpu", "use_cache"]), st.booleans()),
     "guard.patience": st.none() | st.sampled_from(["3 evaluations", "0.5 epoch"]),

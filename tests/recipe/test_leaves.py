@@ -14,7 +14,7 @@ data.train data.dev data.test data.columns data.shape data.group data.limit
 data.nli data.nli.max_per_premise data.nli.neutral data.nli.keep_pairs
 train.loss train.loss_options train.loss_options.scale train.loss_options.margin train.loss_options.symmetric
 train.loss_options.distance train.epochs train.max_steps train.batch_size train.learning_rate train.weight_decay
-train.schedule train.warmup train.gradient_clip train.accumulate train.precision train.extra
+train.schedule train.warmup train.gradient_clip train.accumulate train.chunk train.precision train.extra
 guard.eval_every guard.patience guard.metric
 evaluate.primary evaluate.similarity
 report.examples

@@ -88,6 +88,7 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
     if train.max_steps is None and train.epochs is None:
         yield Problem("train.epochs", "found null without train.max_steps", "write epochs, max_steps or auto")
     yield from _loss_conflicts(train)
+    yield from _chunk_conflicts(train)
     yield from problems_of_extra(train.extra)
     yield from _data_conflicts(recipe)
     yield from _guard_conflicts(recipe)
@@ -108,6 +109,17 @@ def _loss_conflicts(train: TrainSection) -> Iterator[Problem]:
             yield Problem(path, f"has no effect on {train.loss}", f"leave it out; {train.loss} takes {takes}")
         elif options[name].choices and value not in options[name].choices:
             yield Problem(path, f"found {value!r}", f"{train.loss} takes {', '.join(options[name].choices)}")
+
+
+#: Arguments of the trainer that wrap the model or cut it up; gradient caching has not been tested with them.
+_WRAPPING = ("fsdp", "deepspeed", "parallelism_config", "torch_compile")
+
+
+def _chunk_conflicts(train: TrainSection) -> Iterator[Problem]:
+    wrapping = [name for name in _WRAPPING if train.extra.get(name)]
+    if wrapping and isinstance(train.chunk, int):
+        found = f"found {train.chunk} next to train.extra.{wrapping[0]}, with which it has not been tested"
+        yield Problem("train.chunk", found, "write null, or leave the other out")
 
 
 def _data_conflicts(recipe: Recipe) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 #: Leaves whose `auto` only a measurement on the model and the machine can decide, in the order of decision.
-MEASURED = ("train.precision",)
+MEASURED = ("train.precision", "train.chunk")
 
 
 @dataclass(frozen=True)

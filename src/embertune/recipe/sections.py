@@ -185,6 +185,12 @@ class TrainSection(Section):
     accumulate: Annotated[int, Field(ge=1)] = leaf(
         1, "batches whose gradients are added up before a step", "a whole number of at least 1"
     )
+    chunk: Auto | Annotated[int, Field(ge=1)] | None = leaf(
+        "auto",
+        "tokens that are embedded at a time, so that a large batch fits in memory (gradient caching); null takes the "
+        "whole batch; auto is null where the longest batch fits, else the most that does",
+        "auto, null or a whole number of tokens",
+    )
     precision: Auto | Precision = leaf(
         "auto",
         "what products are done in, in training and on dev; weights, loss and test stay float32; auto measures",

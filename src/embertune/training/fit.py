@@ -25,6 +25,7 @@ from embertune.recipe.losses import LOSSES, Sampler
 from embertune.recipe.units import parse_span
 from embertune.rundir import finite
 from embertune.training.batches import SAMPLERS, Batches, Stream, left_out
+from embertune.training.chunked import ChunkedLoss
 from embertune.training.guard import EarlyStopping, Look
 from embertune.training.losses import build_loss, head_parameters
 from embertune.training.optimizer import Group, groups, loss_scaler
@@ -209,7 +210,9 @@ class _Session:
             return self.around.loss(self.model)
         settings = self.recipe.train
         assert settings.loss != "auto"
-        return build_loss(settings.loss, self.model, loss_options(settings), self.recipe.seed)
+        loss = build_loss(settings.loss, self.model, loss_options(settings), self.recipe.seed)
+        assert settings.chunk != "auto"
+        return loss if settings.chunk is None else ChunkedLoss(loss, self.model, settings.chunk)
 
     def _groups(self) -> list[Group]:
         settings = self.recipe.train

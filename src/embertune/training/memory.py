@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,11 +105,8 @@ class Memory:
         return self.call + float(chunks.max())
 
     def largest_chunk(self, free: float) -> int | None:
-        """The largest chunk in tokens that fits, rounded down so that a little more or less memory changes nothing."""
-        if not self.chunks:
-            return None
-        found = _largest(int(self.lengths.max()), self.tokens, lambda chunk: self.need(chunk) <= free)
-        return None if found is None else _round(found, int(self.lengths.max()))
+        """The largest chunk in tokens that fits; a round number, so that a little more memory changes nothing."""
+        return next((c for c in _round_numbers(self.tokens) if self.need(c) <= free), None) if self.chunks else None
 
     def largest_batch(self, free: float) -> int | None:
         """The most rows of a batch that fit, in the smallest chunks where there are chunks."""
@@ -133,10 +130,14 @@ def _largest(least: int, most: int, fits: Callable[[int], bool]) -> int | None:
     return low
 
 
-def _round(value: int, least: int) -> int:
-    """Down to three binary digits, not below `least`."""
-    step = 1 << max(0, value.bit_length() - 3)
-    return max(least, value // step * step)
+def _round_numbers(most: int) -> Iterator[int]:
+    """Whole numbers of three binary digits, from `most` down to 1."""
+    value = most
+    while value > 0:
+        step = 1 << max(0, value.bit_length() - 3)
+        value = value // step * step
+        yield value
+        value -= 1
 
 
 #: Runs the worst batch once in chunks of so many tokens (None: uncut); False where memory runs out.
@@ -160,7 +161,7 @@ def decide(memory: Memory, free: int | None, trial: Trial = no_trial) -> Measure
     told = f"the longest batch ({_batch(memory)}) needs about {gib(memory.need(None))} of {gib(free)} that are free"
     if memory.need(None) <= FILLED * free and trial(None):
         return Measured(None, told, figures)
-    chunk = memory.largest_chunk(FILLED * free)
+    chunk = memory.largest_chunk(FILLED * free) or memory.largest_chunk(free)
     while chunk is not None and not trial(chunk):
         chunk = chunk // 2 if chunk > memory.lengths.max() else None
     if chunk is None:

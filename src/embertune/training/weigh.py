@@ -11,6 +11,7 @@ be told, and one that is not would cost a whole step and tell nothing new. There
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -182,19 +183,27 @@ def _kept(model: SentenceTransformer, features: Mapping[str, Any]) -> int:
 
 def kept_bytes(run: Callable[[], Tensor], but: Sequence[Tensor] = ()) -> int:
     """Bytes of all that the graph of what `run` gives keeps for the way back, shared memory once, without `but`."""
-    sizes: dict[int, int] = {}
+    noted: list[weakref.ref[_Held]] = []
 
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # the tensor itself would be held in a circle
+    def note(tensor: Tensor) -> _Held:
+        held = _Held(tensor.detach())  # the tensor itself would be held in a circle
+        noted.append(weakref.ref(held))
+        return held
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda held: held.tensor):
         result = run()
+    storages = [held.tensor.untyped_storage() for held in (reference() for reference in noted) if held is not None]
     there = {tensor.untyped_storage().data_ptr() for tensor in but}
-    found = sum(size for place, size in sizes.items() if place not in there)
-    del result  # held until here, so that no place is used twice
-    return found
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    del result  # until here, so that the graph is there
+    return sum(size for place, size in sizes.items() if place not in there)
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A tensor as the graph holds it: gone when the graph lets go of it."""
+
+    tensor: Tensor
 
 
 @contextmanager
