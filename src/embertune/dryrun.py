@@ -11,9 +11,9 @@ import numpy as np
 
 from embertune.data.prepared import Prepared
 from embertune.data.shapes import describe
-from embertune.model.encode import Encode, count_tokens
+from embertune.model.encode import Encode
 from embertune.model.layers import find_layers
-from embertune.plan import Plan, column_prompts, plan
+from embertune.plan import Plan, plan
 from embertune.recipe import Recipe
 from embertune.recipe.explain import to_yaml
 from embertune.recipe.guidance import TRAINING_PASSES
@@ -22,8 +22,7 @@ from embertune.watch import Watcher
 
 #: Texts that are encoded to learn how fast this machine is.
 SAMPLE = 64
-#: Weights, gradients, two moments of AdamW, and the best state kept: all in float32.
-COPIES = 5
+#: Bytes of a weight: float32.
 FLOAT = 4
 
 
@@ -74,8 +73,7 @@ def dry_run(recipe: Recipe, watch: Watcher) -> Preview:
 def estimate(planned: Plan) -> Estimate:
     """Steps are counted; time, memory and disk are estimates.
 
-    A trained text costs three encoded ones. Activations by Korthikanti et al. 2022, arXiv:2205.05198, equation 1, in
-    float32.
+    A trained text costs three encoded ones. Memory is that of the weights and of the longest batch.
     """
     train, recipe = planned.data.sides.train, planned.resolved.recipe
     course = planned.course
@@ -91,7 +89,9 @@ def estimate(planned: Plan) -> Estimate:
     seconds = _seconds_per_text(planned.encode_dev, columns) * (TRAINING_PASSES * trained + looks * dev)
     seconds += _seconds_per_text(planned.encode, columns) * 2 * tests
     weights = FLOAT * sum(p.numel() for p in planned.built.model.parameters())
-    return Estimate(course.steps, seconds, COPIES * weights + _activations(planned, columns), weights + 2**20)
+    assert planned.memory is not None
+    assert recipe.train.chunk != "auto"
+    return Estimate(course.steps, seconds, weights + planned.memory.need(recipe.train.chunk), weights + 2**20)
 
 
 def _columns(train: Prepared) -> Mapping[str, list[str]]:
@@ -107,29 +107,6 @@ def _seconds_per_text(encode: Encode, columns: Mapping[str, list[str]]) -> float
     started = time.perf_counter()
     encode(texts, "")
     return (time.perf_counter() - started) / len(dict.fromkeys(texts))
-
-
-def _activations(planned: Plan, columns: Mapping[str, list[str]]) -> float:
-    config = getattr(planned.built.model.transformers_model, "config", None)
-    layers, hidden, heads = (_number(config, *names) for names in _SIZES)
-    size = planned.resolved.recipe.train.batch_size
-    assert isinstance(size, int)
-    prompts = column_prompts(planned.built, tuple(columns))
-    total = 0.0
-    for column, texts in columns.items():
-        counts = count_tokens(planned.built.model, texts, prompts.get(column, ""), planned.tokens)
-        longest = int(np.percentile(counts, 98))
-        length = min(longest, planned.built.model.max_seq_length or longest)
-        total += length * size * hidden * (34 + 5 * heads * length / max(hidden, 1)) * layers
-    return total * FLOAT / 2
-
-
-#: Where families keep their number of layers, hidden size and number of heads.
-_SIZES = (("num_hidden_layers", "n_layers"), ("hidden_size", "dim"), ("num_attention_heads", "n_heads"))
-
-
-def _number(config: object, *names: str) -> int:
-    return next((int(getattr(config, name)) for name in names if getattr(config, name, None)), 0)
 
 
 def _rough(seconds: float) -> str:

@@ -19,6 +19,7 @@ from embertune.data.prepare import Data, Given, prepare
 from embertune.data.prepared import Prepared
 from embertune.data.shapes import describe
 from embertune.data.store import batches
+from embertune.engine.pack import choose_path
 from embertune.engine.precision import PARITY_TEXTS
 from embertune.engine.tokens import TokenStore
 from embertune.errors import Problem, RecipeError
@@ -42,6 +43,9 @@ from embertune.training.memory import Memory, no_trial, refuse
 from embertune.training.memory import decide as decide_chunk
 from embertune.training.weigh import Lengths, make_trial, weigh
 from embertune.watch import Watcher
+
+#: Arguments of the trainer under which models keep their padding until packing has been tested with them.
+_UNTESTED = ("fsdp", "deepspeed", "parallelism_config", "torch_compile")
 
 #: Arguments of the trainer that compute activations anew instead of keeping them.
 _UNCOUNTED = ("gradient_checkpointing", "activation_checkpointing")
@@ -89,6 +93,7 @@ def plan(
     watch.rows(data.origin, _sizes(data), describe(data.sides.train) if recipe.report.examples else ())
     watch.stage("model", str(recipe.model.name if model is None else "handed over"))
     built = _load(recipe.model, model)
+    built = _on_fastest_path(built, recipe)
     scene = arrange(data.sides, recipe.evaluate.similarity)
     resolved = _resolve(recipe, data, built, scene, handed_over=model is not None)
     sample = _sample(data.sides.train)
@@ -135,6 +140,15 @@ def _lengths(planned: Plan) -> Lengths:
     model = planned.built.model
     limit = model.max_seq_length or np.iinfo(np.int64).max
     return lambda texts, prompt: np.minimum(count_tokens(model, texts, prompt), limit)
+
+
+def _on_fastest_path(built: Built, recipe: Recipe) -> Built:
+    """The same model, packed in place where that gives the same results; notes tell where it does not."""
+    if untested := [name for name in _UNTESTED if recipe.train.extra.get(name)]:
+        notes = [f"runs with padding: it has not been tested without under train.extra.{untested[0]}"]
+    else:
+        notes = choose_path(built.model)
+    return dataclasses.replace(built, notes=(*built.notes, *notes))
 
 
 def _encoders(built: Built, recipe: Recipe, tokens: TokenStore | None) -> tuple[Encode, Encode]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import torch
 
@@ -11,6 +12,7 @@ from embertune.choose import Choice
 from embertune.data.audit import audit_record
 from embertune.data.prepared import Note
 from embertune.data.shapes import describe
+from embertune.engine.paths import path_of
 from embertune.evaluate.proof import Proof
 from embertune.manifest import hardware, manifest, versions
 from embertune.plan import Plan
@@ -37,23 +39,28 @@ class Clock:
 def write_start(folder: RunDir, planned: Plan) -> None:
     """Write manifest.json and audit.json."""
     data, recipe = planned.data, planned.resolved.recipe
-    machine = hardware(str(planned.built.model.device), torch.get_num_threads())
     record = manifest(
         fingerprint=planned.fingerprint,
         data=data.fingerprints,
         model=planned.built.source,
         seed=recipe.seed,
-        machine=machine,
+        machine=_machine(planned),
         measured=as_record(planned.resolved.measured),
     )
     write_json(folder.file(MANIFEST), record)
     write_json(folder.file(AUDIT), audit_record(data.notes, examples=recipe.report.examples))
 
 
+def _machine(planned: Plan) -> dict[str, Any]:
+    """The machine, and the path on which the model runs there."""
+    model = planned.built.model
+    path = path_of(model)
+    return {**hardware(str(model.device), torch.get_num_threads()), "forward": path.name if path else "plain"}
+
+
 def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, proof: Proof, clock: Clock) -> Facts:
     """Everything that report and model card are drawn from."""
     resolved, built = planned.resolved, planned.built
-    machine = hardware(str(built.model.device), torch.get_num_threads())
     history = folder.file(HISTORY).read_text(encoding="utf-8").splitlines()
     return Facts(
         title=planned.data.sides.train.name,
@@ -69,7 +76,7 @@ def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, pro
         notes=[*planned.data.notes, *(Note("model", text) for text in built.notes)],
         history=[json.loads(line) for line in history],
         timing=dict(clock.seconds),
-        environment={**versions(), **{name: str(value) for name, value in machine.items()}},
+        environment={**versions(), **{name: str(value) for name, value in _machine(planned).items()}},
         model_path=folder.file(MODEL),
         examples=resolved.recipe.report.examples,
         metric=resolved.recipe.guard.metric,

@@ -11,6 +11,7 @@ from torch import nn
 
 from embertune.choose import choose
 from embertune.data.prepare import Given
+from embertune.engine.pack import unpack
 from embertune.evaluate.proof import prove
 from embertune.evaluate.scene import measure, measure_dev, short
 from embertune.evaluate.score import Scores
@@ -76,6 +77,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         facts = facts_of_run(planned, folder, fitted, choice, proof, clock)
         save(planned.built.model, folder.file(MODEL), card=to_card(facts))
         write(facts, folder.path)
+        unpack(planned.built.model)
         return keep(folder.path, proof, choice, cuts, clock.seconds)
 
 

@@ -33,11 +33,16 @@ def vectors(model: SentenceTransformer, features: Mapping[str, Any]) -> Tensor:
     return made
 
 
-def ranking(features: Mapping[str, Any]) -> Losses:
-    """A loss in which all vectors, and all components of each, take part with weights of their own."""
+def ranking(features: Mapping[str, Any], seen: list[Tensor] | None = None) -> Losses:
+    """A loss in which all vectors, and all components of each, take part with weights of their own.
+
+    The vectors themselves are put into `seen`.
+    """
 
     def loss(model: SentenceTransformer) -> Tensor:
         made = vectors(model, features).float()
+        if seen is not None:
+            seen.append(made.detach())
         generator = torch.Generator().manual_seed(7)
         aims = torch.randn(made.shape, generator=generator)
         return (made * aims).sum() + (made @ made.T).tanh().sum()
@@ -69,12 +74,20 @@ def assert_packing_changes_nothing(
     packed: SentenceTransformer, plain: SentenceTransformer, features: Mapping[str, Any], wider: float = 1.0
 ) -> None:
     """Vectors, loss and every gradient on one batch."""
-    with torch.no_grad():
-        assert torch.allclose(vectors(packed, features), vectors(plain, features), rtol=1e-4, atol=2e-5 * wider)
-    assert_same(step(packed, ranking(features)), step(plain, ranking(features)), wider)
+    seen: list[Tensor] = []
+    steps = [step(model, ranking(features, seen)) for model in (packed, plain)]
+    assert torch.allclose(*seen, rtol=1e-4, atol=2e-5 * wider)
+    assert_same(*steps, wider)
 
 
 def features_of(model: SentenceTransformer, texts: Sequence[str], **options: Any) -> Features:
     """The host's features of texts."""
     made: Features = model.preprocess(list(texts), **options)
     return made
+
+
+def attributes(model: SentenceTransformer) -> dict[str, dict[str, Any]]:
+    """What is written on every module and on every configuration, identities included."""
+    kept = {name: {key: id(value) for key, value in vars(module).items()} for name, module in model.named_modules()}
+    config = getattr(model[0].model, "config", None) if hasattr(model[0], "model") else None
+    return {**kept, "config": dict(vars(config)) if config is not None else {}}

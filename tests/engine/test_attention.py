@@ -87,7 +87,7 @@ def case(
     return Case(layout, query, key, value, added if bias else None, rules[rule])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(1, 6), min_size=1, max_size=6),
     st.integers(1, 3),
@@ -110,7 +110,7 @@ def test_vectors_and_gradients_are_those_of_torch(
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_gradients_are_the_derivatives_also_under_one_mask_of_dropout(bias: bool, dropout: float) -> None:
-    one = case([3, 1, 2, 3], heads=1, shared=2, bias=bias, rule="causal")
+    one = case([3, 1, 3], heads=1, shared=2, bias=bias, rule="causal")
     leaves = [part for part in (one.query, one.key, one.value, one.bias) if part is not None]
 
     def made(*parts: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def test_pack_takes_the_expected_path_without_a_warning(row: Family, build: Call
 def test_any_texts_in_any_order_give_the_same(name: str, pair: Callable[[str], Pair]) -> None:
     packed, plain = pair(name)
 
-    @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.sampled_from(TEXTS), min_size=1, max_size=8).filter(any))
     @example(list(TEXTS))
     @example(["dog"])

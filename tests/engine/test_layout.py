@@ -10,7 +10,7 @@ from torch import Tensor
 
 from embertune.engine.layout import Layout, extents, lay_out
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=40, deadline=None)
 
 
 @st.composite

@@ -16,6 +16,7 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.losses import column_merging_disabled
 from sentence_transformers.sentence_transformer import losses as hosts
+from torch import nn
 
 import embertune as et
 from embertune.engine.flat import merge, merges
@@ -72,14 +73,19 @@ def test_our_own_losses_over_merged_columns_are_unchanged(name: Any, build: Buil
         assert_same(_step(row, packed, merged=True), _step(row, plain), TIGHT)
 
 
-@pytest.mark.parametrize("options", [{}, {"activation_checkpointing": True}])
-@pytest.mark.parametrize("name", ["BERT", "MPNet"])
-def test_the_hosts_trainer_takes_the_same_steps_with_all_losses(
-    name: str, options: dict[str, Any], build: Build, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "rows", "options"),
+    [
+        ("BERT", [row for row in LOSSES if row.labels != "damaged"], {}),
+        ("MPNet", LOSSES[:4], {}),
+        ("BERT", LOSSES[:1], {"activation_checkpointing": True}),
+        ("ModernBERT", LOSSES[:1], {"activation_checkpointing": True}),
+    ],
+    ids=["all losses", "MPNet", "layers computed again", "ModernBERT, layers computed again"],
+)
+def test_the_hosts_trainer_takes_the_same_steps(
+    name: str, rows: Sequence[Row], options: dict[str, Any], build: Build, tmp_path: Path
 ) -> None:
-    if name == "MPNet" and options:
-        name = "ModernBERT"  # MPNet cannot compute layers again
-    rows = [row for row in LOSSES if row.labels != "damaged"] if not options else LOSSES[:1]
     packed, plain = (
         _trained(rows, model, tmp_path, **given)
         for model, given in ((et.pack(build(name)), options), (build(name), {}))
@@ -87,6 +93,23 @@ def test_the_hosts_trainer_takes_the_same_steps_with_all_losses(
     assert packed[0] == pytest.approx(plain[0], rel=1e-3)
     for key, weight in plain[1].items():
         assert torch.allclose(packed[1][key], weight, rtol=1e-3, atol=1e-5), key
+
+
+@pytest.mark.parametrize("name", ["BERT", "MPNet"])
+def test_both_passes_of_a_cached_loss_drop_out_the_same(name: str, build: Build) -> None:
+    steps = []
+    for kind, options in (
+        (hosts.MultipleNegativesRankingLoss, {}),
+        (hosts.CachedMultipleNegativesRankingLoss, {"mini_batch_size": ROWS}),
+    ):
+        model = et.pack(build(name).double())
+        for part in model.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = 0.3
+        torch.manual_seed(0)
+        with column_merging_disabled():
+            steps.append(_step(Row("", lambda m, kind=kind, options=options: kind(m, **options), 3), model))
+    assert_same(steps[1], steps[0], TIGHT)
 
 
 def test_merged_columns_take_one_pass_and_give_what_each_gives_alone(build: Build) -> None:

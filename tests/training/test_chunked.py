@@ -14,6 +14,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import losses
 from torch import Tensor, nn
 
+from embertune.engine.pack import pack
+from embertune.engine.precision import applied
 from embertune.errors import TrainingError
 from embertune.recipe.losses import LOSSES, LossName
 from embertune.training.chunked import ChunkedLoss, _chunks, answering
@@ -24,6 +26,7 @@ from tests.tiny import COMMON, answer, question
 Loader = Callable[[], SentenceTransformer]
 Batch = tuple[list[dict[str, Tensor]], Tensor]
 
+RANKING: LossName = "multiple_negatives_ranking"
 LABELS = {
     "scored": lambda rows: torch.linspace(0, 1, rows),
     "labelled": lambda rows: torch.arange(rows) % 2,
@@ -290,6 +293,30 @@ def test_under_autocast_the_way_back_has_the_precision_of_the_way_there(model: S
         everything = torch.stack([g.norm() for g in found[0].values()]).norm()
         apart = torch.stack([(chunked[n] - g).norm() for n, g in found[0].items()]).norm()
         assert apart < 0.03 * everything
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken"])
+def test_on_a_packed_model_chunks_give_what_the_whole_batch_gives_on_the_plain_one(
+    tiny_model: Loader, pooling: str, precision: Any
+) -> None:
+    plain, packed = dropping(tiny_model(), 0.0), dropping(tiny_model(), 0.0)
+    for model in (plain, packed):
+        model[1].pooling_mode = pooling
+    pack(packed)
+    made = batch(plain, "triplets", prompts=("query: ", None, None))
+    with applied(plain, precision):
+        whole, gradients = step(build_loss(RANKING, plain, defaults(RANKING), 0), made)
+    everything = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
+    for chunk in CHUNKS:
+        with applied(packed, precision):
+            value, found = step(ChunkedLoss(build_loss(RANKING, packed, defaults(RANKING), 0), packed, chunk), made)
+        if precision == "float32":
+            assert value == pytest.approx(whole, rel=1e-5)
+            same(found, gradients)
+        else:
+            assert value == pytest.approx(whole, rel=2e-2)
+            assert torch.stack([(found[n] - g).norm() for n, g in gradients.items()]).norm() < 0.1 * everything
 
 
 # What is held, what is left behind, what is refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -58,6 +59,8 @@ def why_not(model: SentenceTransformer) -> str | None:
         return f"its module {type(other).__name__} looks at padding"
     if module.can_flatten_inputs:
         return "FlashAttention runs it without padding already"
+    if sharded := [name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}") == "true"]:
+        return f"it has not been tested without padding under {sharded[0]}"
     return None
 
 

@@ -234,6 +234,7 @@ class _Session:
             self.groups,
             lambda step: rate_factor(settings.schedule, step + phase.first, course.steps, settings.warmup),
             collator(self.model, dict(self.around.prompts), sampler == "class_pairs", self.around.tokens),
+            self.model,
             self.scaler,
         )
         target = [TARGET_COLUMN[self.train.shape]] if self.train.shape in TARGET_COLUMN else []

@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.losses.merged_forward import column_merging_disabled
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
+from embertune.engine.flat import merge, merges
 from embertune.engine.tokens import TokenStore
 from embertune.training.optimizer import Group, adamw
 
@@ -38,6 +41,7 @@ class Plan:
     groups: Sequence[Group]
     factor: Callable[[int], float]
     collator: SentenceTransformerDataCollator
+    model: SentenceTransformer
     scaler: torch.amp.GradScaler
 
 
@@ -72,9 +76,16 @@ class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
+    def collect_features(self, inputs: dict[str, Any]) -> tuple[list[dict[str, Any]], Any]:
+        """The host's features, column by column, marked so that a packed model runs them all at once."""
+        features, labels = super().collect_features(inputs)
+        merge(features)
+        return features, labels
+
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         """The host's loss, remembered as it is (the host's log replaces NaN by an average), and scaled for float16."""
-        loss = super().compute_loss(*args, **kwargs)
+        with column_merging_disabled() if merges(self.plan.model) else nullcontext():
+            loss = super().compute_loss(*args, **kwargs)
         self.step_losses.append(loss.detach())
         return self.plan.scaler.scale(loss)
 
@@ -147,4 +158,4 @@ def collator(
     kind = PairCollator if pairs_of_classes else SentenceTransformerDataCollator
     if pairs_of_classes and "text" in prompts:
         prompts = {"anchor": prompts["text"], "positive": prompts["text"]}
-    return kind(preprocess_fn=tokens.preprocess if tokens else model.preprocess, prompts=prompts)
+    return kind(preprocess_fn=tokens.preprocess if tokens is not None else model.preprocess, prompts=prompts)
