@@ -1,4 +1,4 @@
-"""`pack` as a drop-in: what stands after the backbone, `encode`, saving, copying, and models it must leave alone."""
+"""`pack` as a drop-in: what stands after the backbone, limits, `encode`, saving, copying, and what it leaves alone."""
 
 from __future__ import annotations
 
