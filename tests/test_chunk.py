@@ -63,7 +63,7 @@ def test_what_was_decided_stands_in_recipe_and_manifest_with_its_reason_and_give
     chunk = et.load_recipe(first.out / "recipe.yaml").train.chunk
     assert isinstance(chunk, int)
     (line,) = [row for row in (first.out / "recipe.yaml").read_text(encoding="utf-8").splitlines() if " chunk: " in row]
-    assert line.startswith(f"  chunk: {chunk} # the longest batch (")
+    assert line.startswith(f"  chunk: {chunk}  # the longest batch (")
     measured = read_json(first.out / "manifest.json")["measured"]["train.chunk"]
     assert measured["value"] == chunk
     assert measured["figures"]["free_bytes"] == LITTLE
@@ -114,7 +114,7 @@ def test_a_dry_run_shows_the_chunk_and_the_memory_of_the_longest_batch(
     cut_up = dry_run(recipe(), Silent())
     free(MUCH)
     whole = dry_run(recipe(), Silent())
-    assert "  chunk: null # the longest batch (" in whole.recipe_yaml
+    assert "  chunk: null  # the longest batch (" in whole.recipe_yaml
     assert "  chunk: null" not in cut_up.recipe_yaml
     assert LITTLE > cut_up.estimate.memory - _weights(recipe) > 0
     assert whole.estimate.memory > LITTLE

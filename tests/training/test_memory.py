@@ -103,8 +103,8 @@ def test_the_batch_is_left_whole_where_it_fits_and_cut_where_it_does_not() -> No
     found = decide(made, enough)
     assert found.value is None
     assert found.reason == (
-        f"the longest batch (64 rows, {made.tokens:,} tokens) needs about {made.need(None) / 2**30:.1f} GiB of "
-        f"{enough / 2**30:.1f} GiB that are free"
+        f"the longest batch (64 rows, {made.tokens:,} tokens) needs about {made.need(None) / 2**30:.1f} GiB, and "
+        f"{enough / 2**30:.1f} GiB are free"
     )
     cut_up = decide(made, enough // 2)
     assert isinstance(cut_up.value, int)

@@ -158,7 +158,7 @@ def decide(memory: Memory, free: int | None, trial: Trial = no_trial) -> Measure
     if free is None:
         return Measured(None, "how much memory there is, or how much a step takes, cannot be told here", figures)
     figures["free_bytes"] = float(free)
-    told = f"the longest batch ({_batch(memory)}) needs about {gib(memory.need(None))} of {gib(free)} that are free"
+    told = f"the longest batch ({_batch(memory)}) needs about {gib(memory.need(None))}, and {gib(free)} are free"
     if memory.need(None) <= FILLED * free and trial(None):
         return Measured(None, told, figures)
     chunk = memory.largest_chunk(FILLED * free) or memory.largest_chunk(free)
