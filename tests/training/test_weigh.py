@@ -295,19 +295,27 @@ def test_a_batch_of_4096_rows_runs_in_chunks(tiny_model: Loader) -> None:
 LITTLE = """
 import resource, sys
 from sentence_transformers import SentenceTransformer
+from embertune.training.weigh import make_trial
 from tests import tiny
 from tests.training.made import planned
-model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True)
-rows = tiny.toy_triplets(240)
-planned(model, rows)  # everything is loaded and claimed
-for megabytes, chunk in ((6, None), (6, "auto"), (4000, "auto")):
+
+def allow(megabytes):
     used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
     resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20, resource.RLIM_INFINITY))
+
+model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True)
+rows = tiny.toy_triplets(240)
+long = [{name: f"{text} " + " ".join(tiny.COMMON[:50]) for name, text in row.items()} for row in rows]
+made = planned(model, long, train__batch_size=240)
+trial = make_trial(model, made.data.sides.train, made.resolved.recipe, {}, made.memory)
+for megabytes, chunk in ((6, None), (6, "auto"), (4000, "auto")):
+    allow(megabytes)
     try:
-        made = planned(model, rows, train__batch_size=240, train__chunk=chunk)
-        print("chunk", made.resolved.recipe.train.chunk)
+        print("chunk", planned(model, rows, train__batch_size=240, train__chunk=chunk).resolved.recipe.train.chunk)
     except Exception as error:
         print(type(error).__name__, error)
+allow(30)
+print(trial(None), trial(256), model[0].model.embeddings.word_embeddings.weight.grad)
 """
 
 
@@ -315,9 +323,10 @@ for megabytes, chunk in ((6, None), (6, "auto"), (4000, "auto")):
 def test_a_process_with_little_memory_is_told_what_fits_in_it(tiny_model_path: Path) -> None:
     command = [sys.executable, "-c", LITTLE, str(tiny_model_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    refused, cut_up, whole = done.stdout.splitlines()
+    refused, cut_up, whole, tried = done.stdout.splitlines()
     assert re.fullmatch(
         r"TrainingError train\.chunk: the longest batch \(240 rows, .*; write train\.chunk: \d+", refused
     )
     assert re.fullmatch(r"chunk \d+", cut_up)
     assert whole == "chunk None"
+    assert tried == "False True None"
