@@ -22,6 +22,17 @@ from embertune.watch import Silent
 Rows = list[dict[str, Any]]
 
 
+#: Toy rows of every shape that rows have by themselves.
+ROWS: dict[str, Callable[..., Rows]] = {
+    "pairs": tiny.toy_pairs,
+    "triplets": tiny.toy_triplets,
+    "scored": tiny.toy_scored,
+    "labelled": tiny.toy_labelled,
+    "classes": tiny.toy_classes,
+    "nli": tiny.toy_nli,
+}
+
+
 def planned(model: SentenceTransformer, rows: Rows, **leaves: Any) -> Plan:
     """A plan over all the rows, no dev and no test unless asked for; a double underscore is a dot."""
     given = {"data.dev": "none", "data.test": "none"}

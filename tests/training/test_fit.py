@@ -21,17 +21,9 @@ from embertune.recipe.losses import LOSSES
 from embertune.training.fit import Surroundings, fit, host_arguments, plan_course
 from embertune.watch import Progress, Silent
 from tests import tiny
-from tests.training.made import Rows, distance, planned, trained, weights
+from tests.training.made import ROWS, distance, planned, trained, weights
 
 Loader = Callable[[], SentenceTransformer]
-ROWS: dict[str, Callable[..., Rows]] = {
-    "pairs": tiny.toy_pairs,
-    "triplets": tiny.toy_triplets,
-    "scored": tiny.toy_scored,
-    "labelled": tiny.toy_labelled,
-    "classes": tiny.toy_classes,
-    "nli": tiny.toy_nli,
-}
 
 
 def steps(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

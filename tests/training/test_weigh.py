@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,9 @@ from embertune.recipe.losses import LOSSES
 from embertune.training.memory import Memory
 from embertune.training.weigh import kept_bytes, make_trial, weigh
 from tests import tiny
-from tests.training.made import Rows, distance, planned, trained, weights
+from tests.training.made import ROWS, distance, planned, trained, weights
 
 Loader = Callable[[], SentenceTransformer]
-ROWS: Mapping[str, Callable[..., Rows]] = {
-    "pairs": tiny.toy_pairs,
-    "triplets": tiny.toy_triplets,
-    "scored": tiny.toy_scored,
-    "labelled": tiny.toy_labelled,
-    "classes": tiny.toy_classes,
-    "nli": tiny.toy_nli,
-}
 MB = 2**20
 
 
