@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from embertune.plan import Plan, column_prompts, plan
 from embertune.recipe import load_recipe
 from embertune.training.fit import Fit, Score, Surroundings, fit
 from embertune.watch import Silent
+from tests import tiny
 
 Rows = list[dict[str, Any]]
 
