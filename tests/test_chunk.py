@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 import embertune as et
-import embertune.plan
+import embertune.training.room
 from embertune.dryrun import dry_run
 from embertune.errors import RecipeError, TrainingError
 from embertune.model.save import fingerprint
@@ -41,7 +41,7 @@ def recipe(tiny_model_path: Path, tmp_path: Path) -> Callable[..., et.Recipe]:
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """As if so many bytes were free."""
-    return lambda size: monkeypatch.setattr(embertune.plan, "free_bytes", lambda device: size)
+    return lambda size: monkeypatch.setattr(embertune.training.room, "free_bytes", lambda device: size)
 
 
 def saved(result: et.Result) -> str:

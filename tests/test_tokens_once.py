@@ -13,7 +13,8 @@ from sentence_transformers import SentenceTransformer
 import embertune as et
 from embertune import caches
 from embertune.data.prepare import Given
-from embertune.plan import plan, tokenise
+from embertune.plan import plan
+from embertune.tokenise import texts_of, tokenise
 from embertune.training.fit import Surroundings, fit
 from embertune.watch import Silent
 from tests import tiny
@@ -109,9 +110,9 @@ def test_somebody_who_waits_for_tokens_is_told_how_far_they_are(
     rows = [{"anchor": f"{tiny.question(i)} {i}", "positive": f"{tiny.answer(i)} {i}"} for i in range(1500)]
     settings = {"data.dev": "none", "data.test": "none"}
     planned = plan(et.load_recipe(set=settings), Given(rows), tiny_model(), Silent())
-    watch = Notes()
-    tokenise(planned, watch)
+    watch, read = Notes(), (planned.data.sides.train, planned.scene, planned.built.role_prompts)
+    tokenise(planned.tokens, texts_of(*read), watch)
     assert watch.notes == []
-    monkeypatch.setattr("embertune.plan.TELL_EVERY", 0.0)
-    tokenise(planned, watch)
+    monkeypatch.setattr("embertune.tokenise.TELL_EVERY", 0.0)
+    tokenise(planned.tokens, texts_of(*read), watch)
     assert [note.split(" texts")[0] for note in watch.notes] == ["1,000", "2,000", "3,000"]

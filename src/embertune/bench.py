@@ -24,7 +24,8 @@ from embertune.manifest import hardware
 from embertune.model.encode import count_tokens, evaluating, make_encode
 from embertune.model.layers import find_layers
 from embertune.model.precision import width_of
-from embertune.plan import Plan, column_prompts, plan
+from embertune.model.prompts import column_prompts
+from embertune.plan import Plan, plan
 from embertune.recipe import Recipe, load_recipe, replace
 from embertune.recipe.losses import LOSSES
 from embertune.training.batches import SAMPLERS, Stream
@@ -253,7 +254,7 @@ def _turn(job: _Job, packed: bool, weigh: bool) -> _Clock:
     train, clock = job.planned.data.sides.train, _Clock(job.model.device, weigh)
     recipe = job.recipe if packed else replace(job.recipe, {"train.precision": "float32"})
     with tempfile.TemporaryDirectory() as folder:
-        prompts = column_prompts(job.planned.built, train.text_columns)
+        prompts = column_prompts(job.planned.built.role_prompts, train.text_columns)
         around = Surroundings(
             score=None,
             history=Path(folder) / "history",

@@ -89,7 +89,6 @@ def estimate(planned: Plan) -> Estimate:
     seconds = _seconds_per_text(planned.encode_dev, columns) * (TRAINING_PASSES * trained + looks * dev)
     seconds += _seconds_per_text(planned.encode, columns) * 2 * tests
     weights = FLOAT * sum(p.numel() for p in planned.built.model.parameters())
-    assert planned.memory is not None
     assert recipe.train.chunk != "auto"
     return Estimate(course.steps, seconds, weights + planned.memory.need(recipe.train.chunk), weights + 2**20)
 

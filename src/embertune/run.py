@@ -15,8 +15,9 @@ from embertune.engine.pack import unpack
 from embertune.evaluate.proof import prove
 from embertune.evaluate.scene import measure, measure_dev, short
 from embertune.evaluate.score import Scores
+from embertune.model.prompts import column_prompts
 from embertune.model.save import save
-from embertune.plan import Plan, column_prompts, plan, with_own_loss
+from embertune.plan import Plan, plan, with_own_loss
 from embertune.recipe import Recipe
 from embertune.record import Clock, facts_of_run, write_start
 from embertune.report import to_card, write
@@ -92,7 +93,7 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         score=dev_values if base_dev else None,
         history=folder.file(HISTORY),
         watch=watch,
-        prompts=column_prompts(planned.built, side.text_columns),
+        prompts=column_prompts(planned.built.role_prompts, side.text_columns),
         base=values(base_dev),
         loss=loss,
         tokens=planned.tokens,

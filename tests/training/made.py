@@ -14,7 +14,8 @@ from sentence_transformers import SentenceTransformer
 
 from embertune.data.prepare import Given
 from embertune.data.prepared import Prepared
-from embertune.plan import Plan, column_prompts, plan
+from embertune.model.prompts import column_prompts
+from embertune.plan import Plan, plan
 from embertune.recipe import load_recipe
 from embertune.training.fit import Fit, Score, Surroundings, fit
 from embertune.watch import Silent
@@ -47,7 +48,7 @@ def trained(
     """Train the model of the plan in place; what `fit` says, and its history."""
     with tempfile.TemporaryDirectory() as folder:
         history = Path(folder) / "history.jsonl"
-        prompts = column_prompts(made.built, made.data.sides.train.text_columns)
+        prompts = column_prompts(made.built.role_prompts, made.data.sides.train.text_columns)
         around = Surroundings(score, history, Silent(), prompts, base or {})
         fitted = fit(made.built.model, made.data.sides.train, made.resolved.recipe, around, made.course)
         return fitted, [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]

@@ -16,11 +16,13 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 import embertune.plan
+import embertune.training.room
 from embertune.engine.pack import unpack
 from embertune.errors import RecipeError, TrainingError
 from embertune.plan import Plan, with_own_loss
 from embertune.recipe.losses import LOSSES
 from embertune.training.memory import Memory
+from embertune.training.room import Room, lengths_of
 from embertune.training.weigh import kept_bytes, make_trial, weigh
 from tests import tiny
 from tests.training.made import ROWS, distance, planned, trained, weights
@@ -36,7 +38,7 @@ def memory_of(made: Plan) -> Memory:
 
 def with_free(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
     """As if so many bytes were free."""
-    monkeypatch.setattr(embertune.plan, "free_bytes", lambda device: int(free))
+    monkeypatch.setattr(embertune.training.room, "free_bytes", lambda device: int(free))
 
 
 # What is counted
@@ -61,7 +63,7 @@ def test_the_count_is_what_a_whole_step_keeps(tiny_model: Loader, packed: bool, 
     model, train = made.built.model, made.data.sides.train
     if not packed:
         unpack(model)
-    memory = weigh(model, train, made.resolved.recipe, {}, embertune.plan._lengths(made))
+    memory = weigh(model, train, made.resolved.recipe, {}, lengths_of(model, made.tokens))
     assert memory.padded == (not packed)
     model.train()
     columns = [model.preprocess(list(train.rows[name])) for name in train.text_columns]
@@ -116,8 +118,9 @@ def test_a_model_with_padding_pays_for_the_longest_text_of_every_column(tiny_mod
     rows = tiny.toy_pairs(40)
     rows[17]["positive"] = " ".join(tiny.COMMON[:30])
     made = planned(tiny_model(), rows, train__batch_size=4)
-    unpack(made.built.model)
-    memory = weigh(made.built.model, made.data.sides.train, made.resolved.recipe, {}, embertune.plan._lengths(made))
+    model, train = made.built.model, made.data.sides.train
+    unpack(model)
+    memory = weigh(model, train, made.resolved.recipe, {}, lengths_of(model, made.tokens))
     assert memory.padded
     assert memory.lengths.max(axis=0).tolist() == [10, 32]
 
@@ -129,8 +132,8 @@ def test_weighing_leaves_no_trace(tiny_model: Loader) -> None:
     model[1].eval()
     before, state, parts = weights(model), torch.get_rng_state(), dict(vars(model))
     modes = [module.training for module in model.modules()]
-    memory = weigh(model, train, recipe, {}, embertune.plan._lengths(made))
-    again = weigh(model, train, recipe, {}, embertune.plan._lengths(made))
+    memory = weigh(model, train, recipe, {}, lengths_of(model, made.tokens))
+    again = weigh(model, train, recipe, {}, lengths_of(model, made.tokens))
     assert np.array_equal(memory.lengths, again.lengths)
     assert (memory.text, memory.loss, memory.call) == (again.text, again.loss, again.call)
     for chunk in (None, 30):
@@ -146,7 +149,7 @@ def test_a_run_learns_the_same_bit_for_bit_with_and_without_the_check(tiny_model
     ends = []
     for checked in (True, False):
         if not checked:
-            monkeypatch.setattr(embertune.plan, "_in_memory", lambda plan, known: plan)
+            monkeypatch.setattr(embertune.plan, "find_room", lambda _, __, resolved, *___: Room(resolved, None, None))
         made = planned(
             tiny_model(), tiny.toy_triplets(40), train__chunk=None, train__max_steps=4, train__learning_rate=1e-3
         )

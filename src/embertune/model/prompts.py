@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from sentence_transformers import SentenceTransformer
@@ -26,9 +26,20 @@ Prompts = Literal["auto", "none"] | Mapping[str, str] | None
 _NUMBERED = re.compile(r"^negative_\d+$")
 
 
+def role_of(column: str) -> str:
+    """The role of the texts of a column: its name, without the number of a further negative."""
+    return "negative" if _NUMBERED.match(column) else column
+
+
 def prompt_of(role_prompts: Mapping[str, str], role: str) -> str:
     """The prompt for a text of `role`, "" for none; all negatives share one."""
-    return role_prompts.get("negative" if _NUMBERED.match(role) else role, "")
+    return role_prompts.get(role_of(role), "")
+
+
+def column_prompts(role_prompts: Mapping[str, str], columns: Iterable[str]) -> dict[str, str]:
+    """Column to prompt, for columns that have one."""
+    found = {column: prompt_of(role_prompts, column) for column in columns}
+    return {column: prompt for column, prompt in found.items() if prompt}
 
 
 def role_prompts(model: SentenceTransformer, prompts: Prompts) -> dict[str, str]:
