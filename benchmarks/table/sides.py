@@ -93,16 +93,26 @@ def plain(
 def host_arguments(work: Work, folder: str, **more: Any) -> SentenceTransformerTrainingArguments:
     """The host's arguments for the same work; its batches are embertune's, so both see the same rows in order."""
     plan = distinct(shape(read(work.rows), "train"), work.batch_size)
-    return SentenceTransformerTrainingArguments(
-        output_dir=folder,
-        max_steps=work.steps,
-        per_device_train_batch_size=work.batch_size,
-        learning_rate=RATE,
-        weight_decay=DECAY,
+    return silent_arguments(
+        folder,
+        work.steps,
+        work.batch_size,
         warmup_steps=0,
         use_cpu=not torch.cuda.is_available(),
         bf16=work.precision == "bfloat16",
         batch_sampler=lambda *_, **__: Stream(plan, SEED, work.steps),
+        **more,
+    )
+
+
+def silent_arguments(folder: str, steps: int, batch_size: int, **more: Any) -> SentenceTransformerTrainingArguments:
+    """The host's arguments in every comparison: fused AdamW; nothing is saved, logged or shown."""
+    return SentenceTransformerTrainingArguments(
+        output_dir=folder,
+        max_steps=steps,
+        per_device_train_batch_size=batch_size,
+        learning_rate=RATE,
+        weight_decay=DECAY,
         optim="adamw_torch_fused",
         save_strategy="no",
         logging_strategy="no",
