@@ -30,6 +30,7 @@ LEAVES: dict[str, st.SearchStrategy[Any]] = {
     "data.group": words,
     "data.limit": st.none() | st.integers(2, 10**12),
     "data.nli": st.none() | st.fixed_dictionaries({"neutral": st.booleans(), "max_per_premise": st.integers(1, 9)}),
+    "data.negatives": st.none() | st.fixed_dictionaries({"random": st.just(0), "max_score": st.floats(-1, 1)}),
     "train.loss": st.sampled_from([*LOSSES]),
     "train.batch_size": st.just("auto") | st.integers(2, 10**6),
     "train.learning_rate": st.just("auto") | st.floats(1e-12, 1),
@@ -71,7 +72,7 @@ def test_a_recipe_written_with_any_reasons_is_read_back_equal(
 
 
 def test_every_leaf_is_written_in_place() -> None:
-    recipe = load_recipe(set={"data.nli": {}, "train.loss": "triplet", "train.loss_options": {}})
+    recipe = load_recipe(set={"data.nli": {}, "data.negatives": {}, "train.loss": "triplet", "train.loss_options": {}})
     lines = [line.strip().partition(":")[0] for line in to_yaml(recipe, {}).splitlines()]
     for path in known_paths():
         assert path.rsplit(".", 1)[-1] in lines

@@ -12,6 +12,9 @@ _LEAVES = """
 model.name model.pooling model.prompts model.max_length
 data.train data.dev data.test data.columns data.shape data.group data.limit
 data.nli data.nli.max_per_premise data.nli.neutral data.nli.keep_pairs
+data.negatives data.negatives.model data.negatives.num_negatives data.negatives.range_min data.negatives.range_max
+data.negatives.relative_margin data.negatives.absolute_margin data.negatives.max_score data.negatives.random
+data.negatives.every
 train.loss train.loss_options train.loss_options.scale train.loss_options.margin train.loss_options.symmetric
 train.loss_options.distance train.epochs train.max_steps train.batch_size train.learning_rate train.weight_decay
 train.schedule train.warmup train.gradient_clip train.accumulate train.chunk train.precision train.extra

@@ -11,6 +11,7 @@ from embertune.errors import Problem, RecipeError
 from embertune.recipe.extra import problems_of_extra
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.near import did_you_mean
+from embertune.recipe.negatives import problems_of_negatives
 from embertune.recipe.sections import LossOptions, Recipe, TrainSection
 
 
@@ -91,6 +92,7 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
     yield from _chunk_conflicts(train)
     yield from problems_of_extra(train.extra)
     yield from _data_conflicts(recipe)
+    yield from problems_of_negatives(recipe.data.negatives)
     yield from _guard_conflicts(recipe)
 
 

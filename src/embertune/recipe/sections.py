@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from embertune.recipe.losses import LossName
+from embertune.recipe.negatives import NegativesSection
+from embertune.recipe.section import Section, leaf
 from embertune.recipe.units import parse_span
 
 Auto = Literal["auto"]
@@ -50,17 +52,6 @@ def _listed(value: Any) -> Any:
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-
-
-def leaf(default: Any, means: str, expects: str) -> Any:
-    """A field with what the recipe reference and the error messages say about it."""
-    return Field(default, description=means, json_schema_extra={"expects": expects})
-
-
-class Section(BaseModel):
-    """A frozen section: unknown keys are refused, numbers are not made from text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -137,6 +128,11 @@ class DataSection(Section):
         None,
         "how NLI rows become triplets; null for other shapes and for the defaults",
         "null or a mapping with max_per_premise, neutral, keep_pairs",
+    )
+    negatives: NegativesSection | None = leaf(
+        None,
+        "hard negatives that join the training rows; null mines none, {} mines one for each anchor",
+        "null or a mapping with num_negatives, relative_margin …",
     )
 
 
