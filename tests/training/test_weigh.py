@@ -20,7 +20,9 @@ import embertune.training.room
 from embertune.engine.pack import unpack
 from embertune.errors import RecipeError, TrainingError
 from embertune.plan import Plan, with_own_loss
+from embertune.recipe.check import loss_options
 from embertune.recipe.losses import LOSSES
+from embertune.training.losses import build_loss
 from embertune.training.memory import Memory
 from embertune.training.room import Room, lengths_of
 from embertune.training.weigh import kept_bytes, make_trial, weigh
@@ -93,6 +95,19 @@ def test_the_loss_of_a_large_batch_grows_with_its_square(tiny_model: Loader) -> 
     made = planned(tiny_model(), tiny.toy_triplets(240), train__batch_size=4096)
     matrix = 4 * 4096 * 8192  # every anchor by every positive and negative, in float32
     assert matrix <= memory_of(made).loss.of(np.array([4096])) <= 8 * matrix
+
+
+@pytest.mark.parametrize("name", ["batch_all_triplet", "batch_hard_triplet"])
+def test_a_loss_on_large_classes_is_counted_as_it_is(tiny_model: Loader, name: Any) -> None:
+    """All triplets: each anchor with each other text of its class and with every text, more than any square."""
+    made = planned(tiny_model(), tiny.toy_classes(400, classes=2), train__loss=name, train__batch_size=360)
+    loss = build_loss(name, made.built.model, loss_options(made.resolved.recipe.train), 0)
+    vectors = torch.randn(360, 32, requires_grad=True)
+    kept = kept_bytes(lambda: loss.compute_loss_from_embeddings([vectors], torch.arange(360) // 180), [vectors])
+    counted = memory_of(made).loss.of(np.array([360])) * 2 / (1 + LOSSES[name].passing)
+    assert counted == pytest.approx(kept, rel=0.05)
+    if name == "batch_all_triplet":
+        assert kept > 5 * 360 * 179 * 360
 
 
 def test_the_worst_batch_is_that_of_the_longest_texts(tiny_model: Loader) -> None:

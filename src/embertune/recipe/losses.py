@@ -38,7 +38,8 @@ class Option:
 class LossRow:
     """A loss as the recipe sees it. `samplers` maps each accepted shape to the way its batches are put together.
 
-    `most_texts` is how many texts a row may have, None for any number.
+    `most_texts` is how many texts a row may have, None for any number. `passing` is how many times what the loss keeps
+    for the way back it takes for a moment besides.
     """
 
     means: str
@@ -47,6 +48,7 @@ class LossRow:
     source: str
     in_batch_negatives: bool = False
     most_texts: int | None = None
+    passing: float = 1.0
 
     @property
     def shapes(self) -> tuple[str, ...]:
@@ -135,6 +137,7 @@ LOSSES: dict[LossName, LossRow] = {
         samplers=_GROUPED,
         options={"distance": _CLASS_DISTANCE, "margin": _CLASS_MARGIN},
         source="Hermans et al. 2017, arXiv:1703.07737, section 2",
+        passing=5.0,  # of a triplet 5 bytes are kept, and where it counts two indices and a value pass: about 26
     ),
     "softmax": LossRow(
         means="classify the pair by its NLI label through a head that is thrown away afterwards; for comparison",

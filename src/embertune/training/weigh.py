@@ -29,7 +29,7 @@ from embertune.engine.flat import merge, merges
 from embertune.engine.precision import applied
 from embertune.recipe import Recipe
 from embertune.recipe.check import loss_options
-from embertune.recipe.losses import LOSSES
+from embertune.recipe.losses import LOSSES, LossRow
 from embertune.training.chunked import VECTOR, ChunkedLoss, answering, chance_kept
 from embertune.training.losses import build_loss
 from embertune.training.memory import Cost, IntArray, Memory, through
@@ -84,8 +84,13 @@ def _counted(train: Prepared, name: str, prompt: str, lengths: Lengths) -> IntAr
 
 def _in_pairs(train: Prepared, recipe: Recipe) -> bool:
     """Whether two rows of a class make one of the batch, so that one column of the data stands twice in it."""
+    return _row(recipe).samplers[train.shape] == "class_pairs"
+
+
+def _row(recipe: Recipe) -> LossRow:
+    """What the table says of the loss."""
     assert recipe.train.loss != "auto"
-    return LOSSES[recipe.train.loss].samplers[train.shape] == "class_pairs"
+    return LOSSES[recipe.train.loss]
 
 
 def _worst(counted: IntArray, train: Prepared, recipe: Recipe, padded: bool) -> IntArray:
@@ -147,7 +152,7 @@ def _first(features: Mapping[str, Any], tokens: int) -> dict[str, Any]:
 
 
 def _cost_of_loss(model: SentenceTransformer, train: Prepared, recipe: Recipe, dimensions: int) -> Cost:
-    """What the loss keeps of a batch of so many rows."""
+    """What the loss keeps of a batch of so many rows; more where it takes more for a moment than it keeps."""
     size = recipe.train.batch_size
     assert isinstance(size, int)
     assert recipe.train.loss != "auto"
@@ -156,9 +161,26 @@ def _cost_of_loss(model: SentenceTransformer, train: Prepared, recipe: Recipe, d
     present = max(2, len(train.classes))
     together = max(2, size // min(present, max(2, size // 4)))
     rows = min(max(size, _FEWEST_ROWS), _MOST_ROWS)
+
+    def measured(together: int) -> Cost:
+        shape = columns, dimensions, together
+        high, low = (_kept_of_loss(loss, model, count, shape) for count in (rows, rows // 2))
+        return through((rows, high), (rows // 2, low))
+
     with _as_trained(model, recipe):
-        high, low = (_kept_of_loss(loss, model, count, (columns, dimensions, together)) for count in (rows, rows // 2))
-    return through((rows, high), (rows // 2, low))
+        if _row(recipe).samplers[train.shape] == "class_groups" and together > rows // 2:
+            some, few = rows // 2, rows // 4
+            cost = _grown(measured(few), measured(some), (together - few) / (some - few))
+        else:
+            cost = measured(together)
+    times = (1 + _row(recipe).passing) / 2  # `Memory` takes it for granted that as much passes as is kept
+    return Cost(times * cost.linear, times * cost.square)
+
+
+def _grown(first: Cost, second: Cost, steps: float) -> Cost:
+    """The cost so many steps beyond `first`, where one step leads to `second`: both terms grow evenly."""
+    linear, square = second.linear - first.linear, second.square - first.square
+    return Cost(max(0.0, first.linear + steps * linear), max(0.0, first.square + steps * square))
 
 
 def _kept_of_loss(loss: nn.Module, model: SentenceTransformer, rows: int, shape: tuple[int, int, int]) -> int:
