@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,23 +30,45 @@ def normalise(text: str) -> str:
     return " ".join(text.split())
 
 
-def key(text: str) -> int:
-    """The first 8 bytes of the blake2b of the normalised text, as a signed number: the same on every machine."""
-    digest = hashlib.blake2b(normalise(text).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def folded(text: str) -> str:
+    """The form in which leaks compare: NFKC, case folded, white space collapsed, punctuation stripped at the ends.
+
+    Marks that carry meaning in a name or a number (`#`, `%`, `@`, `&`, `*`, `/`, `\\`) stay, and so does a text that is
+    nothing but punctuation.
+    """
+    if text.isascii():
+        text = " ".join(text.lower().split())
+    else:
+        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        text = " ".join(text.split())
+    return text.strip(_ends()) or text
+
+
+@cache
+def _ends() -> str:
+    """White space and all punctuation of Unicode, but for the marks that carry meaning."""
+    marks = (chr(code) for code in range(sys.maxunicode + 1))
+    return " " + "".join(mark for mark in marks if unicodedata.category(mark)[0] == "P" and mark not in "#%@&*/\\")
+
+
+def key(text: str, form: Callable[[str], str] = normalise) -> int:
+    """The first 8 bytes of the blake2b of the text in that form, as a signed number: the same on every machine."""
+    digest = hashlib.blake2b(form(text).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
 
 
-def keys_of(values: Sequence[Any]) -> Keys:
+def keys_of(values: Sequence[Any], form: Callable[[str], str] = normalise) -> Keys:
     """The keys of some values; what is no text counts as its `str`."""
-    return np.fromiter((key(v if isinstance(v, str) else str(v)) for v in values), dtype=np.int64, count=len(values))
+    found = (key(v if isinstance(v, str) else str(v), form) for v in values)
+    return np.fromiter(found, dtype=np.int64, count=len(values))
 
 
-def keys(rows: Dataset, column: str) -> Keys:
-    """The key of every value of a column; each distinct value of a batch is hashed once."""
+def keys(rows: Dataset, column: str, form: Callable[[str], str] = normalise) -> Keys:
+    """The key of every value of a column; each distinct value of a batch is hashed once. `form=str` tells all apart."""
     parts = []
     for batch in batches(rows, column):
         encoded = batch.combine_chunks().dictionary_encode()
-        parts.append(keys_of(encoded.dictionary.to_pylist())[encoded.indices.to_numpy(zero_copy_only=False)])
+        parts.append(keys_of(encoded.dictionary.to_pylist(), form)[encoded.indices.to_numpy(zero_copy_only=False)])
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embertune.data.groups import group_column
+from embertune.data.leaks import without_leaks
 from embertune.data.nli import NliSettings
 from embertune.data.prepared import Note, Prepared, Sides
 from embertune.data.shapes import ShapeSettings, shape
@@ -70,8 +71,9 @@ class _Decided:
 
 
 def prepare(recipe: Recipe, given: Given | None = None) -> Data:
-    """Read, shape and split the data of a recipe. Raises DataError or RecipeError for what cannot be used.
+    """Read, shape and split the data of a recipe, and take leaks out of train.
 
+    Raises DataError or RecipeError for what cannot be used.
     Where dev or test is `auto`, the data's own split is taken, else a share of the groups is held out.
     """
     given = given or Given()
@@ -83,6 +85,7 @@ def prepare(recipe: Recipe, given: Given | None = None) -> Data:
     dev, test = family.dev(given.dev), family.test(given.test)
     sides = split(train, dev.value, test.value, recipe.seed)
     sides = replace(sides, dev=_measurable(sides.dev, recipe.seed), tests=_all_measurable(sides.tests, recipe.seed))
+    sides = without_leaks(sides, recipe.data.leaks)
     if sides.dev is not None:
         sides = replace(sides, dev=dev_corpus(sides.dev, seed=recipe.seed))
     origin = "nli" if train.shape == "triplets" and "anchor" not in train.columns else train.shape

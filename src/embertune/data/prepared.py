@@ -8,6 +8,8 @@ from typing import Literal
 
 from datasets import Dataset
 
+from embertune.data.findings import Finding
+
 ShapeName = Literal["pairs", "triplets", "scored", "labelled", "nli", "classes", "retrieval"]
 
 #: The canonical text columns of each shape, in the order in which losses take them. `triplets` may go on with
@@ -86,9 +88,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Sides:
-    """Train, dev and test: no group stands on two of those that were split from one source."""
+    """Train, dev and test: no group stands on two of those that were split from one source.
+
+    `findings` are those of stages that changed a side; the audit adds what it only tells.
+    """
 
     train: Prepared
     dev: Prepared | None
     tests: Mapping[str, Prepared]
     notes: tuple[Note, ...] = ()
+    findings: tuple[Finding, ...] = ()

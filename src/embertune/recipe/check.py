@@ -131,6 +131,8 @@ def _data_conflicts(recipe: Recipe) -> Iterator[Problem]:
     shares = [share for share in (data.dev, data.test) if isinstance(share, float)]
     if sum(shares) >= 1:
         yield Problem("data.test", f"found dev and test shares that add up to {sum(shares)}", "leave rows to train on")
+    if data.leaks != "drop" and (data.dev, data.test) == ("none", "none"):
+        yield Problem("data.leaks", f"found {data.leaks} without dev or test rows", "leave it out, or give data.test")
     if isinstance(data.test, Mapping) and not data.test:
         yield Problem("data.test", "found an empty mapping", "name at least one path, or write none")
 

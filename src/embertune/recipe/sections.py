@@ -129,6 +129,22 @@ class DataSection(Section):
         "how NLI rows become triplets; null for other shapes and for the defaults",
         "null or a mapping with max_per_premise, neutral, keep_pairs",
     )
+    leaks: Literal["drop", "error", "keep"] = leaf(
+        "drop",
+        "what becomes of training rows that show what dev or test asks for: an anchor (a text, for classes), or the "
+        "whole pair of labelled, scored and NLI rows",
+        "drop, error or keep",
+    )
+    near_duplicates: Annotated[float, Field(ge=0.5, le=1)] | None = leaf(
+        0.8,
+        "from which Jaccard similarity of their words and word pairs two texts count as near duplicates",
+        "null (none are looked for) or a number from 0.5 to 1",
+    )
+    augment: AugmentSection | None = leaf(
+        None,
+        "changed copies of training rows that join them; null makes none",
+        "null or a mapping such as {synonyms: 0.2, thesaurus: wordnet}",
+    )
     negatives: NegativesSection | None = leaf(
         None,
         "hard negatives that join the training rows; null mines none, {} mines one for each anchor",
