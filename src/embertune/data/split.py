@@ -1,4 +1,9 @@
-"""Train, dev and test: rows go to a side by the hash of their group; no group stands on two, new rows move none."""
+"""Train, dev and test: rows go to a side by the hash of their group, and no group stands on two.
+
+Classes, labels and score bins each give their share: within such a stratum groups are ranked by their hash, the lowest
+make test and the highest dev. New rows move at most the groups next to a border in their own stratum. Shapes without
+strata take a plain threshold on the hash, under which new rows move none.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +17,14 @@ from embertune.data.groups import group_column
 from embertune.data.hashing import Keys, keys_of, mix, unit
 from embertune.data.prepared import Corpus, Note, Prepared, Sides
 from embertune.data.store import batches
+from embertune.data.strata import STRATA, lowest_and_highest, strata_of, stratum_numbers
 from embertune.errors import DataError
 
 #: Groups that tell a share of 0.8 to ±3 points at 95 %: 0.8 · 0.2 · (1.96 / 0.03)².
 ENOUGH = 683
 LEAST, MOST = 0.05, 0.20
+#: Texts of a class that tell its own share of 0.8 to ±30 points at 95 %; with fewer a class's figure says nothing.
+ENOUGH_OF_A_CLASS = 7
 
 Mask = npt.NDArray[np.bool_]
 
@@ -34,11 +42,11 @@ def dev_share(groups: int, rows: int) -> tuple[float, str]:
 
 
 def hold_out(prepared: Prepared, share: float, seed: int, salt: str = "split") -> tuple[Prepared, Prepared]:
-    """The rest and the held-out part: a group is held out if its hash of (seed, salt, group) is below `share`.
+    """The rest and the held-out part: the groups of lowest hash of (seed, salt, group), of each stratum its `share`.
 
     For classes, every class keeps a group in the rest. Raises DataError where a side would be empty.
     """
-    sides = _sides(prepared, (share,), seed, salt)
+    sides = sides_of(prepared, (share, 0.0), seed, salt)
     return _part(prepared, sides == 0, "the rest"), _part(prepared, sides == 1, "what is held out")
 
 
@@ -50,10 +58,10 @@ def split(
 ) -> Sides:
     """The sides of a run. A number is a share of train's groups to hold out; None is no such side.
 
-    Rows stay on their side when others join the data, but for two cases: a row that ties two groups together makes them
-    one, and a class with no group in train gets one back from the other sides.
+    Where the shape has no strata, rows stay on their side when others join the data, but for a row that ties two groups
+    together: it makes them one. A class with no group in train gets one back from the other sides.
 
-    Shares take disjoint ranges of one hash: test from the bottom, dev from the top, so neither moves with the other. A
+    Shares take disjoint ends of one order: test from the bottom, dev from the top, so neither moves with the other. A
     test held out takes train's name; a test set alone keeps its own. Raises DataError where a side would be empty.
     """
     shares = (test if isinstance(test, float) else 0.0, dev if isinstance(dev, float) else 0.0)
@@ -64,7 +72,7 @@ def split(
         tests = {test.name: test}
     elif isinstance(test, Mapping):
         tests = dict(test)
-    sides = _sides(train, shares, seed, "split") if any(shares) else np.zeros(len(train), dtype=np.int64)
+    sides = sides_of(train, shares, seed, "split") if any(shares) else np.zeros(len(train), dtype=np.int64)
     if shares[0]:
         tests = {train.name: _part(train, sides == 1, "test")}
     held = _part(train, sides == 2, "dev") if shares[1] else dev
@@ -78,18 +86,39 @@ def _notes(train: Prepared, sides: Keys) -> tuple[Note, ...]:
     if counts[0][1] == len(sides):
         return ()
     said = ", ".join(f"{count} {name}" for name, count in counts if count)
-    return (
-        Note("split", f"{train.name}: {said}, by the hash of the group ({train.group})", len(sides) - counts[0][1]),
+    within = f", the same share of every {STRATA[train.shape][0]}" if train.shape in STRATA else ""
+    text = f"{train.name}: {said}, by the hash of the group ({train.group}){within}"
+    told = Note("split", text, len(sides) - counts[0][1])
+    return (told, *(note for number in (1, 2) for note in _thin(train, sides == number, names[number])))
+
+
+def _thin(train: Prepared, held: Mask, side: str) -> tuple[Note, ...]:
+    """Which classes or labels have too few groups on a side for a figure of their own; no note where none has."""
+    if train.shape not in ("classes", "labelled", "nli") or not held.any():
+        return ()
+    numbers = stratum_numbers(train)
+    here = np.unique(np.stack([numbers[held], group_column(train)[held]]), axis=1)[0]
+    counts = np.bincount(here, minlength=int(numbers.max()) + 1)[np.unique(numbers)]
+    few = int((counts < ENOUGH_OF_A_CLASS).sum())
+    if not few:
+        return ()
+    none = int((counts == 0).sum())
+    text = (
+        f"{side}: {few} of {len(counts)} {STRATA[train.shape][1]} have fewer than {ENOUGH_OF_A_CLASS} groups"
+        f"{f', {none} of them none' if none else ''}; the figure over all holds, that of a single one does not"
     )
+    return (Note("split", text, few),)
 
 
-def _sides(prepared: Prepared, shares: tuple[float, ...], seed: int, salt: str) -> npt.NDArray[np.int64]:
-    """0 for the rest, 1 for the first share, from the bottom of the hash, 2 for the second, from its top."""
+def sides_of(prepared: Prepared, shares: tuple[float, float], seed: int, salt: str) -> npt.NDArray[np.int64]:
+    """0 for the rest, 1 for the first share, from the bottom of the hash, 2 for the second, from its top; (rows,)."""
     groups = group_column(prepared)
-    chance = unit(groups, seed, salt)
-    sides = np.where(chance < shares[0], 1, 0)
-    if len(shares) > 1:
-        sides = np.where((sides == 0) & (chance >= 1.0 - shares[1]), 2, sides)
+    if prepared.shape in STRATA:
+        strata = strata_of(prepared)
+        sides = lowest_and_highest(strata, shares, seed, salt)[strata.place]
+    else:
+        chance = unit(groups, seed, salt)
+        sides = np.where(chance < shares[0], 1, np.where(chance >= 1.0 - shares[1], 2, 0))
     if prepared.shape == "classes":
         sides = _keep_classes(prepared, groups, sides, seed)
     return sides.astype(np.int64)
@@ -97,7 +126,7 @@ def _sides(prepared: Prepared, shares: tuple[float, ...], seed: int, salt: str) 
 
 def _keep_classes(prepared: Prepared, groups: Keys, sides: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
     """Bring one group, the first by hash, back to the rest for every class that would have none there."""
-    labels = np.concatenate([piece.to_numpy() for piece in batches(prepared.rows, "label")])
+    labels = stratum_numbers(prepared)
     order = mix(groups, seed, "keep a class")
     for missing in np.setdiff1d(labels, labels[sides == 0]):
         own = np.flatnonzero(labels == missing)
