@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _told(error: EmbertuneError) -> int:
-    print(f"embertune: {error}", file=sys.stderr)  # noqa: T201 the one message
+    sys.stderr.write(f"embertune: {error}\n")
     return error.exit_code
 
 

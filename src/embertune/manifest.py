@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 PACKAGES = ("embertune", "torch", "sentence-transformers", "transformers", "datasets", "tokenizers", "numpy")
@@ -38,7 +39,7 @@ def hardware(device: str, threads: int) -> dict[str, Any]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 not a file of anybody's
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
             names = (line.partition(":")[2].strip() for line in file if line.startswith("model name"))
             return next(names, platform.processor())
     except OSError:

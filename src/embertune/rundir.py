@@ -7,7 +7,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,25 +122,19 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-class told_plainly:  # noqa: N801 a context manager, used like a function
-    """Turn the system's refusals to write into one `RunFolderError`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate a full disk and a missing permission; let everything else pass."""
-        if not isinstance(error, OSError):
-            return
+@contextmanager
+def told_plainly(path: Path) -> Iterator[None]:
+    """Inside, a full disk and a missing permission become one `RunFolderError`; everything else passes."""
+    try:
+        yield
+    except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = "make room and run the same command again"
-            raise RunFolderError(str(self.path), "no space left on the disk", remedy) from None
+            raise RunFolderError(str(path), "no space left on the disk", remedy) from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             found = f"cannot be written ({error.strerror})"
-            raise RunFolderError(str(self.path), found, "choose another --out") from None
+            raise RunFolderError(str(path), found, "choose another --out") from None
+        raise
 
 
 def finite(value: Any) -> Any:

@@ -341,8 +341,9 @@ def _row_table(row: Mapping[str, str], width: int = 200) -> Table:
 
 def _layer_table(layers: list[tuple[str, int, str]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim")
-    for name, justify in (("layer", "left"), ("parameters", "right"), ("share", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_column("layer")
+    table.add_column("parameters", justify="right")
+    table.add_column("share", justify="right")
     for name, parameters, share in layers:
         table.add_row(name, f"{parameters:,}", share)
     return table

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-try:
+if sys.platform != "win32":  # no locks there, but a mapped file cannot be removed either
     import fcntl
-except ImportError:  # Windows: no locks there, but a mapped file cannot be removed either
-    fcntl = None  # type: ignore[assignment]
 
 #: The ending of a file that is being written, or that was when its writer was killed.
 HALF = ".half"
@@ -52,7 +51,7 @@ def locked(path: Path, *, alone: bool, wait: bool = True) -> Lock | None:
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if fcntl is not None:
+        if sys.platform != "win32":
             fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         if not wait and (alone or error.errno in (errno.EWOULDBLOCK, errno.EACCES)):
