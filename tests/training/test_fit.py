@@ -21,7 +21,7 @@ from embertune.recipe.losses import LOSSES
 from embertune.training.fit import Surroundings, fit, host_arguments, plan_course
 from embertune.watch import Progress, Silent
 from tests import tiny
-from tests.training.made import ROWS, distance, planned, trained, weights
+from tests.training.made import ROWS, Rows, distance, planned, trained, weights
 
 Loader = Callable[[], SentenceTransformer]
 
