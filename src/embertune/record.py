@@ -73,7 +73,7 @@ def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, pro
         stopped=fitted.stopped,
         sides=_sides(planned),
         rows=describe(planned.data.sides.train),
-        notes=[*planned.data.notes, *(Note("model", text) for text in built.notes)],
+        notes=[*planned.data.notes, *(Note("model", text) for text in built.notes), *fitted.notes],
         history=[json.loads(line) for line in history],
         timing=dict(clock.seconds),
         environment={**versions(), **{name: str(value) for name, value in _machine(planned).items()}},

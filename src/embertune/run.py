@@ -97,8 +97,12 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         base=values(base_dev),
         loss=loss,
         tokens=planned.tokens,
+        encode=planned.encode,
     )
-    return fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
+    fitted = fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
+    for note in fitted.notes:
+        watch.note(note.text)
+    return fitted
 
 
 def look(planned: Plan) -> Scores | None:

@@ -55,6 +55,7 @@ FIRED: list[tuple[Facts, dict[str, Any], str, Any, str]] = [
     (facts("classes", classes=15), {}, "train.loss", "batch_all_triplet", "15 classes are too few"),
     (facts("scored"), {}, "train.loss", "cosent", "what Spearman measures"),
     (facts("labelled"), {}, "train.loss", "online_contrastive", "hard ones of each batch"),
+    (facts(), {}, "train.known_positives", "apart", "stands twice in a batch"),
     (facts("classes", rows=5000, classes=20), {}, "train.batch_size", 20, "at most one pair of each of the 20"),
     (facts(rows=256), {}, "train.batch_size", 64, "every row of a batch is a negative"),
     (facts(rows=255), {}, "train.batch_size", 63, "a quarter of them"),

@@ -16,7 +16,8 @@ data.negatives data.negatives.model data.negatives.num_negatives data.negatives.
 data.negatives.relative_margin data.negatives.absolute_margin data.negatives.max_score data.negatives.random
 data.negatives.every
 train.loss train.loss_options train.loss_options.scale train.loss_options.margin train.loss_options.symmetric
-train.loss_options.distance train.epochs train.max_steps train.batch_size train.learning_rate train.weight_decay
+train.loss_options.distance train.known_positives train.guide train.guide_margin
+train.epochs train.max_steps train.batch_size train.learning_rate train.weight_decay
 train.schedule train.warmup train.gradient_clip train.accumulate train.chunk train.precision train.extra
 guard.eval_every guard.patience guard.metric
 evaluate.primary evaluate.similarity

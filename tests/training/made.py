@@ -49,7 +49,7 @@ def trained(
     with tempfile.TemporaryDirectory() as folder:
         history = Path(folder) / "history.jsonl"
         prompts = column_prompts(made.built.role_prompts, made.data.sides.train.text_columns)
-        around = Surroundings(score, history, Silent(), prompts, base or {})
+        around = Surroundings(score, history, Silent(), prompts, base or {}, encode=made.encode)
         fitted = fit(made.built.model, made.data.sides.train, made.resolved.recipe, around, made.course)
         return fitted, [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
 

@@ -12,6 +12,7 @@ from embertune.recipe.extra import problems_of_extra
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.near import did_you_mean
 from embertune.recipe.negatives import problems_of_negatives
+from embertune.recipe.positives import guide_conflicts
 from embertune.recipe.sections import LossOptions, Recipe, TrainSection
 
 
@@ -89,6 +90,7 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
     if train.max_steps is None and train.epochs is None:
         yield Problem("train.epochs", "found null without train.max_steps", "write epochs, max_steps or auto")
     yield from _loss_conflicts(train)
+    yield from guide_conflicts(train)
     yield from _chunk_conflicts(train)
     yield from problems_of_extra(train.extra)
     yield from _data_conflicts(recipe)

@@ -18,6 +18,7 @@ from embertune.recipe.load import replace
 from embertune.recipe.losses import LOSSES, Sampler, losses_for
 from embertune.recipe.measured import Measured
 from embertune.recipe.near import did_you_mean
+from embertune.recipe.positives import keeps_apart, misfits_of_known
 from embertune.recipe.sections import Recipe
 
 SBERT = "Reimers & Gurevych 2019, arXiv:1908.10084"
@@ -171,6 +172,13 @@ RULES: tuple[Rule, ...] = (
         "Hadsell et al. 2006",
     ),
     Rule(
+        "train.known_positives",
+        lambda f, r: keeps_apart(r.train, f.shape),
+        _const("apart"),
+        "a text that stands twice in a batch would be its own negative",
+        MEASURED,
+    ),
+    Rule(
         "train.batch_size",
         _pairs_of_classes,
         lambda f, _: min(64, f.classes),
@@ -277,6 +285,8 @@ def decide(recipe: Recipe, facts: Facts) -> Resolved:
         if rule.setting == "train.loss":
             _refuse(_misfits_of_loss(recipe, facts))
     _refuse(_misfits_of_loss(recipe, facts))
+    if recipe.train.known_positives == "auto":
+        recipe = replace(recipe, {"train.known_positives": None})
     if not facts.dev_texts:
         recipe = replace(recipe, {"guard.eval_every": None, "guard.patience": None, "guard.metric": None})
     if not facts.test_metric:
@@ -323,6 +333,7 @@ def _misfits_of_loss(recipe: Recipe, facts: Facts) -> Iterator[Problem]:
             f"{train.loss} takes {row.most_texts} texts a row, and the data has {facts.texts_per_row}",
             "leave columns out in data.columns, or write multiple_negatives_ranking",
         )
+    yield from misfits_of_known(train, facts.shape)
     yield from _misfits_of_batch(recipe, facts, row.samplers[facts.shape])
 
 

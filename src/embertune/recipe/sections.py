@@ -19,6 +19,7 @@ Similarity = Literal["cosine", "dot", "manhattan", "euclidean"]
 Pooling = Literal["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 Shape = Literal["pairs", "triplets", "scored", "labelled", "nli", "classes", "retrieval"]
 Schedule = Literal["linear", "cosine", "constant"]
+KnownPositives = Literal["apart", "mask", "ignore"]
 Precision = Literal["float32", "bfloat16", "float16", "tf32"]
 
 
@@ -171,6 +172,23 @@ class TrainSection(Section):
     loss: Auto | LossName = leaf("auto", "the loss", f"auto or one of {', '.join(get_args(LossName))}")
     loss_options: LossOptions | None = leaf(
         None, "settings of the loss named in train.loss", "null or a mapping such as {scale: 20.0}"
+    )
+    known_positives: Auto | KnownPositives | None = leaf(
+        "auto",
+        "what becomes of rows whose texts would be false negatives of each other (a text in common, a positive known "
+        "for the anchor, the same group): apart keeps equal texts out of one batch, mask takes them out of the loss, "
+        "ignore does nothing; null where the batch gives no negatives",
+        "auto, apart, mask, ignore or null",
+    )
+    guide: Literal["base"] | None = leaf(
+        None,
+        "also mask what the model as it was before training finds nearer to the anchor than its positive",
+        "null or base (with train.known_positives: mask)",
+    )
+    guide_margin: Annotated[float, Field(ge=0, le=1)] | None = leaf(
+        None,
+        "mask already what comes as near as this to the positive, in cosines under the guide; null is 0",
+        "null or a number from 0 to 1",
     )
     epochs: Auto | Annotated[float, Field(gt=0)] | None = leaf(
         "auto", "passes over the training rows", "auto, a number above 0, or null with train.max_steps"

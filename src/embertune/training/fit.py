@@ -15,20 +15,24 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
+from embertune.data.hashing import Keys
 from embertune.data.prepared import TARGET_COLUMN, Note, Prepared
 from embertune.engine.precision import applied
 from embertune.engine.tokens import TokenStore
 from embertune.errors import Problem, RecipeError, TrainingError
 from embertune.recipe import Recipe
 from embertune.recipe.check import loss_options
-from embertune.recipe.losses import LOSSES, Sampler
+from embertune.recipe.losses import Sampler
+from embertune.recipe.positives import sampler_of
 from embertune.recipe.units import parse_span
 from embertune.rundir import finite
 from embertune.training.batches import SAMPLERS, Batches, Stream, left_out
 from embertune.training.chunked import ChunkedLoss
 from embertune.training.guard import EarlyStopping, Look
 from embertune.training.losses import build_loss, head_parameters
+from embertune.training.masked import Encode, Numbered, masked_note, masked_part, masking_of
 from embertune.training.optimizer import Group, groups, loss_scaler
+from embertune.training.pace import Pace
 from embertune.training.schedule import rate_factor, warmup_steps
 from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator, release
 from embertune.watch import Progress, Watcher
@@ -73,13 +77,14 @@ class Course:
 class Fit:
     """What training gives back. The model passed in holds the best state on dev, or the last one without dev.
 
-    `best_step` is 0 where nothing beat the model as it came.
+    `best_step` is 0 where nothing beat the model as it came; `notes` tell of what was masked.
     """
 
     steps: int
     best_step: int
     stopped: str
     seconds: float
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class Surroundings:
     """What training is handed from outside: how to measure, where to write, whom to tell, which prompts to use.
 
     `base` are the dev values of the model as it comes; `loss` builds a loss of the user's own; `tokens` has the texts.
+    `encode` embeds with the weights that the model has at the time of the call; `near` (pairs, 2) are keys of texts
+    that are nearly the same.
     """
 
     score: Score | None
@@ -96,6 +103,8 @@ class Surroundings:
     base: Mapping[str, float] = field(default_factory=dict)
     loss: Callable[[SentenceTransformer], nn.Module] | None = None
     tokens: TokenStore | None = None
+    encode: Encode | None = None
+    near: Keys | None = None
 
 
 def plan_course(train: Prepared, recipe: Recipe) -> Course:
@@ -131,8 +140,7 @@ def _lengths(plan: Callable[[int, int], Batches], recipe: Recipe, first: int) ->
 
 
 def _sampler(train: Prepared, recipe: Recipe) -> Sampler:
-    assert recipe.train.loss != "auto"
-    return LOSSES[recipe.train.loss].samplers[train.shape]
+    return sampler_of(recipe.train, train.shape)
 
 
 def fit(
@@ -154,7 +162,8 @@ def fit(
     best = session.stopping.best
     session.keeper.restore(model)
     model.eval()
-    return Fit(session.done, best.step if best else session.done, session.stopped, seconds)
+    notes = masked_note(session.masked, session.negatives)
+    return Fit(session.done, best.step if best else session.done, session.stopped, seconds, notes)
 
 
 class _Keeper:
@@ -197,20 +206,22 @@ class _Session:
         self.done = 0
         self.grad_norm = 0.0
         self.rates: dict[str, float] = {}
+        self.masked = self.negatives = 0
         self.loss = self._loss()
         self.groups = self._groups()
         self.scaler = loss_scaler(recipe.train.precision, model.device)
         every = recipe.guard.eval_every
         per_epoch = course.batches_of_epochs[0] / course.accumulate
         self.every = parse_span(every).in_steps(per_epoch) if every else 0
-        self.pace = _Pace(course)
+        self.pace = Pace(course.steps)
 
     def _loss(self) -> nn.Module:
         if self.around.loss is not None:
             return self.around.loss(self.model)
         settings = self.recipe.train
         assert settings.loss != "auto"
-        loss = build_loss(settings.loss, self.model, loss_options(settings), self.recipe.seed)
+        masking = masking_of(self.train, settings, self.around.encode, self.around.near)
+        loss = build_loss(settings.loss, self.model, loss_options(settings), self.recipe.seed, masking)
         assert settings.chunk != "auto"
         return loss if settings.chunk is None else ChunkedLoss(loss, self.model, settings.chunk)
 
@@ -238,12 +249,13 @@ class _Session:
             self.scaler,
         )
         target = [TARGET_COLUMN[self.train.shape]] if self.train.shape in TARGET_COLUMN else []
+        rows = self.train.rows.select_columns([*self.train.text_columns, *target])
         with tempfile.TemporaryDirectory() as folder:
             self.trainer = HostTrainer(
                 plan,
                 model=self.model,
                 args=host_arguments(self.recipe, folder),
-                train_dataset=self.train.rows.select_columns([*self.train.text_columns, *target]),
+                train_dataset=Numbered(rows) if masked_part(self.loss) else rows,
                 loss=self.loss,
                 callbacks=[Adapter(self._clip, lambda step: self._after(phase.first + step))],
             )
@@ -271,7 +283,8 @@ class _Session:
         losses.clear()
         self.done = step
         epoch = self.course.epoch(step)
-        self._write({"step": step, "epoch": epoch, "loss": loss, "gradient_norm": self.grad_norm, "rates": self.rates})
+        record = {"step": step, "epoch": epoch, "loss": loss, "gradient_norm": self.grad_norm, "rates": self.rates}
+        self._write(record | self._masked())
         if not (math.isfinite(loss) and (math.isfinite(self.grad_norm) or self._scales_down())):
             found = f"the loss is {loss}, the norm of its gradient {self.grad_norm}"
             remedy = "lower train.learning_rate, or start from a model whose weights are finite"
@@ -280,6 +293,14 @@ class _Session:
             self.look(step)
         self.around.watch.step(self._progress(step, epoch, loss, pace))
         return bool(self.stopped)
+
+    def _masked(self) -> dict[str, int]:
+        """What the loss masked in this step, for its record."""
+        if (masked := masked_part(self.loss)) is None:
+            return {}
+        found, negatives = masked.counted()
+        self.masked, self.negatives = self.masked + found, self.negatives + negatives
+        return {"masked": found, "negatives": negatives}
 
     def _scales_down(self) -> bool:
         """Whether gradients that are not finite are float16's, and a smaller scale may bring them into range."""
@@ -347,24 +368,3 @@ def host_arguments(recipe: Recipe, folder: str) -> Any:
 
 def _texts_per_row(train: Prepared) -> int:
     return 2 if train.shape == "classes" else len(train.text_columns)
-
-
-class _Pace:
-    """Texts per second and time left, from the steps since the last evaluation; evaluations are not counted."""
-
-    def __init__(self, course: Course) -> None:
-        self.course = course
-        self.seconds_per_step = 0.0
-        self.restart()
-
-    def restart(self) -> None:
-        """Begin counting anew, after something that is not a training step."""
-        self.last = time.perf_counter()
-
-    def after(self, step: int, texts: int) -> tuple[float, float]:
-        """Texts per second, smoothed, and seconds left in training steps."""
-        now = time.perf_counter()
-        took, self.last = now - self.last, now
-        old = self.seconds_per_step
-        self.seconds_per_step = took if old == 0.0 else 0.9 * old + 0.1 * took
-        return texts / max(self.seconds_per_step, 1e-9), self.seconds_per_step * (self.course.steps - step)

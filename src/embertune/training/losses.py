@@ -12,6 +12,7 @@ from sentence_transformers.util import cos_sim
 from torch import Tensor, nn
 
 from embertune.recipe.losses import LossName
+from embertune.training.masked import MaskedRanking, Masking
 
 Options = Mapping[str, Any]
 Builder = Callable[[SentenceTransformer, Options], nn.Module]
@@ -84,8 +85,16 @@ BUILDERS: dict[LossName, Builder] = {
 }
 
 
-def build_loss(name: LossName, model: SentenceTransformer, options: Options, seed: int) -> nn.Module:
-    """The loss module; a head it brings along (softmax) starts from weights decided by `seed`."""
+def build_loss(
+    name: LossName, model: SentenceTransformer, options: Options, seed: int, masking: Masking | None = None
+) -> nn.Module:
+    """The loss module; a head it brings along (softmax) starts from weights decided by `seed`.
+
+    With `masking`, for `multiple_negatives_ranking`, it takes the numbers of the rows as labels.
+    """
+    if masking is not None:
+        assert name == "multiple_negatives_ranking"
+        return MaskedRanking(model, options, masking)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return BUILDERS[name](model, options)

@@ -32,6 +32,7 @@ from embertune.recipe.check import loss_options
 from embertune.recipe.losses import LOSSES, LossRow
 from embertune.training.chunked import VECTOR, ChunkedLoss, answering, chance_kept
 from embertune.training.losses import build_loss
+from embertune.training.masked import Masking
 from embertune.training.memory import Cost, IntArray, Memory, through
 from embertune.training.texts import are_rows
 
@@ -155,8 +156,7 @@ def _cost_of_loss(model: SentenceTransformer, train: Prepared, recipe: Recipe, d
     """What the loss keeps of a batch of so many rows; more where it takes more for a moment than it keeps."""
     size = recipe.train.batch_size
     assert isinstance(size, int)
-    assert recipe.train.loss != "auto"
-    loss = build_loss(recipe.train.loss, model, loss_options(recipe.train), recipe.seed).to(model.device)
+    loss = _loss(model, recipe)
     columns = 2 if _in_pairs(train, recipe) else len(train.text_columns)
     present = max(2, len(train.classes))
     together = max(2, size // min(present, max(2, size // 4)))
@@ -181,6 +181,14 @@ def _grown(first: Cost, second: Cost, steps: float) -> Cost:
     """The cost so many steps beyond `first`, where one step leads to `second`: both terms grow evenly."""
     linear, square = second.linear - first.linear, second.square - first.square
     return Cost(max(0.0, first.linear + steps * linear), max(0.0, first.square + steps * square))
+
+
+def _loss(model: SentenceTransformer, recipe: Recipe) -> nn.Module:
+    """The loss as it will be, with a mask that marks nothing, where there will be one: what it keeps is the same."""
+    assert recipe.train.loss != "auto"
+    masking = Masking(None) if recipe.train.known_positives == "mask" else None
+    loss = build_loss(recipe.train.loss, model, loss_options(recipe.train), recipe.seed, masking)
+    return loss.to(model.device)
 
 
 def _kept_of_loss(loss: nn.Module, model: SentenceTransformer, rows: int, shape: tuple[int, int, int]) -> int:
@@ -262,8 +270,7 @@ def make_trial(
     """
 
     def trial(chunk: int | None) -> bool:
-        assert recipe.train.loss != "auto"
-        loss = build_loss(recipe.train.loss, model, loss_options(recipe.train), recipe.seed).to(model.device)
+        loss = _loss(model, recipe)
         way = loss if chunk is None else ChunkedLoss(loss, model, chunk)
         try:
             with _as_trained(model, recipe), torch.enable_grad():
