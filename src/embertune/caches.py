@@ -19,7 +19,11 @@ from embertune.engine.published import HALF, Lock, locked, publish
 from embertune.errors import CacheError
 
 #: The kinds of entries, and what they hold.
-KINDS: Mapping[str, str] = {"tokens": "texts as tokens", "tables": "rows brought into shape"}
+KINDS: Mapping[str, str] = {
+    "tokens": "texts as tokens",
+    "tables": "rows brought into shape",
+    "translations": "texts in another language, for data.augment",
+}
 #: Environment variables for where the cache lies and how large it may get.
 FOLDER, SIZE = "EMBERTUNE_CACHE", "EMBERTUNE_CACHE_SIZE"
 #: Bytes that the cache may take unless told otherwise.

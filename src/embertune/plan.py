@@ -14,6 +14,7 @@ from embertune.data.prepared import Prepared
 from embertune.data.shapes import describe
 from embertune.engine.precision import PARITY_TEXTS
 from embertune.engine.tokens import TokenStore
+from embertune.enlarge import enlarged
 from embertune.errors import Problem, RecipeError
 from embertune.evaluate.scene import Scene, arrange, metric_names
 from embertune.evaluate.score import Encode
@@ -74,6 +75,7 @@ def plan(
     watch.rows(data.origin, _sizes(data), describe(data.sides.train) if recipe.report.examples else ())
     watch.stage("model", str(recipe.model.name if model is None else "handed over"))
     built = on_fastest_path(load(recipe.model, model), recipe)
+    data = enlarged(data, recipe, built)
     scene = arrange(data.sides, recipe.evaluate.similarity)
     resolved = _resolve(recipe, data, built, scene, handed_over=model is not None)
     sample = _sample(data.sides.train)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from embertune.errors import Problem, RecipeError
+from embertune.recipe.augmenting import problems_of_augment
 from embertune.recipe.extra import problems_of_extra
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.near import did_you_mean
@@ -128,6 +129,7 @@ def _chunk_conflicts(train: TrainSection) -> Iterator[Problem]:
 
 def _data_conflicts(recipe: Recipe) -> Iterator[Problem]:
     data = recipe.data
+    yield from problems_of_augment(data.augment)
     if data.test == "none" and recipe.evaluate.primary not in (None, "auto"):
         yield Problem("evaluate.primary", "has no effect without test rows", "leave it out, or give data.test")
     shares = [share for share in (data.dev, data.test) if isinstance(share, float)]

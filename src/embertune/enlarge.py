@@ -1,0 +1,65 @@
+"""Training rows with the changed copies that `data.augment` asks for: opens what it names, and hands it down."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from embertune.data.augment import Tools, augment, columns_of
+from embertune.data.prepare import Data
+from embertune.data.thesaurus import Thesaurus, open_thesaurus
+from embertune.model.build import Built
+from embertune.model.encode import make_encode
+from embertune.model.save import fingerprint as weights
+from embertune.recipe.augmenting import WHERE, AugmentSection
+from embertune.recipe.sections import Recipe
+from embertune.rewrite import Back, back_translation
+
+
+def enlarged(data: Data, recipe: Recipe, built: Built) -> Data:
+    """The data with changed copies in train, as `data.augment` says; unchanged where it says nothing.
+
+    Raises DataError or ModelError for a thesaurus or model that is not there, and where nothing could be changed.
+    """
+    section = recipe.data.augment
+    if section is None:
+        return data
+    train = data.sides.train
+    columns = columns_of(train, section)
+    tools = tools_of(section, built)
+    sides = dataclasses.replace(data.sides, train=augment(train, section, tools, recipe.seed))
+    settings: dict[str, Any] = {f"{WHERE}.columns": list(columns)}
+    if section.thesaurus is not None and Path(section.thesaurus).expanduser().is_file():
+        settings[f"{WHERE}.thesaurus"] = str(Path(section.thesaurus).expanduser().resolve())
+    why = "the text of a row on which no other hangs" if section.columns == "auto" else ""
+    return dataclasses.replace(
+        data,
+        sides=sides,
+        settings={**data.settings, **settings},
+        reasons={**data.reasons, f"{WHERE}.columns": why},
+        fingerprints={**data.fingerprints, **_prints(section, tools, len(sides.train) - len(train))},
+    )
+
+
+def tools_of(section: AugmentSection, built: Built) -> Tools:
+    """What the methods of the section need, all of it there."""
+    thesaurus: Thesaurus | None = None if section.thesaurus is None else open_thesaurus(section.thesaurus)
+    translate: Back | None = None
+    if section.translate is not None:
+        assert section.translate.there is not None
+        assert section.translate.back is not None
+        translate = back_translation(section.translate.there, section.translate.back)
+    encode = None if section.keep is None else make_encode(built.model, built.role_prompts)
+    marks = ("" if translate is None else translate.mark, "" if encode is None else weights(built.model))
+    return Tools(thesaurus, translate, encode, " ".join(marks))
+
+
+def _prints(section: AugmentSection, tools: Tools, copies: int) -> dict[str, dict[str, Any]]:
+    """What copies were made from besides rows: a run that begins again with another thesaurus is another run."""
+    translate = section.translate
+    named = (section.thesaurus, *((translate.there, translate.back) if translate else ()))
+    mark = f"{tools.thesaurus.mark if tools.thesaurus else ''} {tools.mark}"
+    sha256 = hashlib.sha256(mark.encode()).hexdigest()
+    return {"augment": {"rows": copies, "sha256": sha256, "source": ", ".join(name for name in named if name)}}
