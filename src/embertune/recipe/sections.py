@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from embertune.recipe.augmenting import AugmentSection
 from embertune.recipe.losses import LossName
 from embertune.recipe.negatives import NegativesSection
 from embertune.recipe.section import Section, leaf
