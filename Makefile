@@ -25,6 +25,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/engine.py --rounds 1
 
 prove: $(VENV)/.dev
+	$(BIN)/python prove/defects.py
 	$(BIN)/python prove/real_data.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
