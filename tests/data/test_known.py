@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embertune.data.hashing import folded, key
-from embertune.data.known import known_of
+from embertune.data.known import known_of, near_keys
 from tests.training.made import prepared
 
 TEXTS = tuple("abcdefgh")
@@ -110,3 +110,14 @@ def test_a_labelled_negative_that_is_nearly_the_positive_stays_one() -> None:
     assert known_of(train_of([("q", "a", "a", "", 0), rows[1]], 1)).mask(np.arange(2))[0].tolist() == [
         False, False, True, False,
     ]  # fmt: skip
+
+
+def test_texts_that_nearly_repeat_each_other_are_found_from_the_threshold_on() -> None:
+    long = "the old house by the river was sold to a family from the north last week"
+    rows = [("q", long, "", "", 0), ("r", long + " again", "", "", 1), ("s", "something else entirely", "", "", 2)]
+    train = train_of(rows, 0)
+    wanted = [(False, True, False), (True, False, False), (False, False, False)]
+    found = known_of(train, near_keys(train, 0.8)).mask(np.arange(3))
+    assert [tuple(line) for line in found.tolist()] == wanted
+    assert not known_of(train, near_keys(train, 0.99)).mask(np.arange(3)).any()
+    assert near_keys(train, None) is None

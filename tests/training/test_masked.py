@@ -268,6 +268,22 @@ def test_masked_training_ends_the_same_when_it_is_done_twice(tiny_model_path: An
     assert distance(*ends) == 0.0
 
 
+def test_near_duplicates_of_a_positive_are_masked_as_the_recipe_counts_them(model: SentenceTransformer) -> None:
+    twins = [tiny.answer(i) + " " + " ".join(tiny.COMMON[9 * i : 9 * i + 9]) for i in range(3)]
+    rows = [{"anchor": tiny.question(i), "positive": twins[i % 3] + (" today" if i > 2 else "")} for i in range(6)]
+    found = {}
+    for threshold in (0.8, None):
+        plan = planned(
+            model,
+            rows,
+            train__known_positives="mask",
+            data__near_duplicates=threshold,
+            **SETTINGS | {"train__epochs": 1.0},
+        )
+        found[threshold] = [record["masked"] for record in trained(plan)[1]]
+    assert found == {0.8: [6], None: [0]}
+
+
 def test_ignoring_known_positives_is_the_hosts_loss_on_shuffled_batches(model: SentenceTransformer) -> None:
     plan = planned(model, shared(), train__known_positives="ignore", **SETTINGS)
     assert plan.course.batches_of_epochs == (8, 8)

@@ -11,6 +11,8 @@ from scipy.sparse.csgraph import connected_components
 
 from embertune.data.groups import group_column
 from embertune.data.hashing import Keys, folded, keys
+from embertune.data.keyed import keyed
+from embertune.data.nearness import near_texts
 from embertune.data.prepared import Prepared
 
 Codes = npt.NDArray[np.int64]
@@ -85,6 +87,14 @@ def known_of(train: Prepared, near: Keys | None = None) -> Known:
     codes = exact if near is None or not len(near) else _joined(texts, near)[exact]
     starts, members = _listed(codes[:, 0], codes[:, 1])
     return Known(codes[:, 0], codes[:, 1:], group_column(train), starts, members, _spoilt(exact, len(texts)))
+
+
+def near_keys(train: Prepared, threshold: float | None) -> Keys | None:
+    """The texts of `train` that nearly repeat each other, as `known_of` takes them; None looks for none."""
+    if threshold is None:
+        return None
+    texts = near_texts([keyed("train", train)], threshold)
+    return np.stack([texts.keys[texts.pairs.left], texts.keys[texts.pairs.right]], axis=1)
 
 
 def _joined(texts: Keys, near: Keys) -> Codes:

@@ -15,7 +15,6 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
-from embertune.data.hashing import Keys
 from embertune.data.prepared import TARGET_COLUMN, Note, Prepared
 from embertune.engine.precision import applied
 from embertune.engine.tokens import TokenStore
@@ -92,8 +91,7 @@ class Surroundings:
     """What training is handed from outside: how to measure, where to write, whom to tell, which prompts to use.
 
     `base` are the dev values of the model as it comes; `loss` builds a loss of the user's own; `tokens` has the texts.
-    `encode` embeds with the weights that the model has at the time of the call; `near` (pairs, 2) are keys of texts
-    that are nearly the same.
+    `encode` embeds with the weights that the model has at the time of the call.
     """
 
     score: Score | None
@@ -104,7 +102,6 @@ class Surroundings:
     loss: Callable[[SentenceTransformer], nn.Module] | None = None
     tokens: TokenStore | None = None
     encode: Encode | None = None
-    near: Keys | None = None
 
 
 def plan_course(train: Prepared, recipe: Recipe) -> Course:
@@ -220,7 +217,7 @@ class _Session:
             return self.around.loss(self.model)
         settings = self.recipe.train
         assert settings.loss != "auto"
-        masking = masking_of(self.train, settings, self.around.encode, self.around.near)
+        masking = masking_of(self.train, self.recipe, self.around.encode)
         loss = build_loss(settings.loss, self.model, loss_options(settings), self.recipe.seed, masking)
         assert settings.chunk != "auto"
         return loss if settings.chunk is None else ChunkedLoss(loss, self.model, settings.chunk)

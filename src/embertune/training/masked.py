@@ -22,11 +22,11 @@ from sentence_transformers.base.losses.merged_forward import embed_columns
 from sentence_transformers.util import cos_sim
 from torch import Tensor, nn
 
-from embertune.data.hashing import Keys, keys
-from embertune.data.known import Codes, Known, known_of
+from embertune.data.hashing import keys
+from embertune.data.known import Codes, Known, known_of, near_keys
 from embertune.data.prepared import Note, Prepared
 from embertune.errors import TrainingError
-from embertune.recipe.sections import TrainSection
+from embertune.recipe import Recipe
 
 #: Texts and their column to float32 vectors (n, d).
 Encode = Callable[[Sequence[str], str], npt.NDArray[np.float32]]
@@ -106,20 +106,20 @@ class Masking:
         return forth, back
 
 
-def masking_of(
-    train: Prepared, settings: TrainSection, encode: Encode | None = None, near: Keys | None = None
-) -> Masking | None:
-    """The masking that the resolved settings ask for; None where nothing is to be masked.
+def masking_of(train: Prepared, recipe: Recipe, encode: Encode | None = None) -> Masking | None:
+    """The masking that the resolved recipe asks for; None where nothing is to be masked.
 
     A guide is `encode` with the weights of this moment, so this is to be asked before the first step.
     """
+    settings = recipe.train
     if settings.known_positives != "mask":
         return None
+    known = known_of(train, near_keys(train, recipe.data.near_duplicates))
     if settings.guide is None:
-        return Masking(known_of(train, near))
+        return Masking(known)
     if encode is None:
         raise TrainingError("train.guide", "nothing is there to encode with", "write train.guide: null")
-    return Masking(known_of(train, near), guide_of(train, encode), settings.guide_margin or 0.0)
+    return Masking(known, guide_of(train, encode), settings.guide_margin or 0.0)
 
 
 def masked_note(masked: int, negatives: int) -> tuple[Note, ...]:
@@ -191,8 +191,9 @@ class MaskedRanking(nn.Module):
 
 
 def masked_part(loss: nn.Module) -> MaskedRanking | None:
-    """The masked loss in `loss`, if it is one or holds one."""
-    return next((module for module in loss.modules() if isinstance(module, MaskedRanking)), None)
+    """The loss in `loss` that masks, if it is one or holds one."""
+    found = (module for module in loss.modules() if isinstance(module, MaskedRanking))
+    return next((module for module in found if module.masking is not None), None)
 
 
 class Numbered(Dataset):  # type: ignore[misc]  # the host ships no complete types

@@ -1,0 +1,135 @@
+"""Known positives: masked, kept apart by the sampler, or ignored, on questions of which many share a paragraph.
+
+`python prove/masking.py` trains on `squad/` (looked for in $EMBERTUNE_DATA, default ../shared/data from the project
+root) with each way and three seeds, and writes prove/results/masking.json. A seed has its own split, order and dropout;
+its ways share them, so they are compared question by question, by resampling paragraphs. What is trained already is
+kept in the folder `runs/masking` and not trained again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from embertune.evaluate.resampling import bootstrap
+from embertune.evaluate.scene import measure
+from embertune.evaluate.statistic import mean_of
+from embertune.manifest import hardware, versions
+from embertune.plan import plan
+from embertune.recipe import load_recipe
+from embertune.run import teach
+from embertune.rundir import RunDir
+from embertune.watch import Silent
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("EMBERTUNE_DATA", ROOT.parent / "shared" / "data")) / "squad"
+RESULTS = Path(__file__).parent / "results" / "masking.json"
+WORK = ROOT / "runs" / "masking"
+SEEDS = (0, 1, 2)
+METRIC = "squad-test_cosine_ndcg@10"
+SETTINGS: dict[str, Any] = {
+    "model.name": "sentence-transformers/all-MiniLM-L6-v2",
+    "model.max_length": 128,
+    "data.dev": "none",
+    "data.limit": 1200,
+    "train.batch_size": 128,
+    "train.epochs": 2,
+    "train.learning_rate": 5e-5,
+    "evaluate.similarity": ["cosine"],
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "ignore": {"train.known_positives": "ignore"},
+    "apart": {"train.known_positives": "apart"},
+    "mask": {"train.known_positives": "mask"},
+    "mask and guide": {"train.known_positives": "mask", "train.guide": "base"},
+}
+
+
+def train(way: str, seed: int) -> dict[str, Any]:
+    """One model: what it reaches on every test question, and what its loss masked."""
+    recipe = load_recipe(set={**SETTINGS, **WAYS[way], "data.train": str(DATA), "seed": seed})
+    with tempfile.TemporaryDirectory() as folder:
+        planned = plan(recipe, None, None, Silent())
+        (base,) = measure(planned.encode, planned.scene) if way == "ignore" else (None,)
+        started = time.perf_counter()
+        fitted = teach(planned, RunDir(Path(folder), planned.resolved, False), None, None, Silent())
+        seconds = time.perf_counter() - started
+        (tuned,) = measure(planned.encode, planned.scene)
+    return {
+        "base": base.items[METRIC].tolist() if base else None,
+        "tuned": tuned.items[METRIC].tolist(),
+        "groups": [int(group) for group in tuned.groups],
+        "steps": fitted.steps,
+        "notes": [note.text for note in (*planned.course.notes, *fitted.notes)],
+        "precision": planned.resolved.recipe.train.precision,
+        "seconds": seconds,
+    }
+
+
+def kept(way: str, seed: int) -> dict[str, Any]:
+    """The same, trained only where it was not yet."""
+    path = WORK / f"{way.replace(' ', '-')}-{seed}.json"
+    if not path.is_file():
+        made = json.dumps(train(way, seed))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(made, encoding="utf-8")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def change(before: list[list[float]], after: list[list[float]], groups: list[list[int]]) -> dict[str, Any]:
+    """The mean difference over all seeds' questions, its 95 % interval by paragraph, and that of each seed."""
+    each = [np.asarray(b) - np.asarray(a) for a, b in zip(before, after, strict=True)]
+    whole = np.concatenate(each)
+    drawn = bootstrap([mean_of(whole)], np.concatenate([np.asarray(g) for g in groups]), 10_000, 0)[0]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    of_seeds = [float(one.mean()) for one in each]
+    return {"difference": float(whole.mean()), "low": float(low), "high": float(high), "seeds": of_seeds}
+
+
+def main() -> None:
+    """Train what is missing, then compare."""
+    if not DATA.is_dir():
+        print(f"skipped: {DATA} is not there")
+        return
+    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+    for seed in SEEDS:
+        for way, made in runs.items():
+            made.append(kept(way, seed))
+            print(seed, way, f"{np.mean(made[-1]['tuned']):.4f}", made[-1]["notes"], flush=True)
+        write(runs)
+
+
+def write(runs: dict[str, list[dict[str, Any]]]) -> None:
+    """The record of the seeds that are done."""
+    groups = [one["groups"] for one in runs["ignore"]]
+    tuned = {way: [one["tuned"] for one in made] for way, made in runs.items()}
+    base = [one["base"] for one in runs["ignore"]]
+    record = {
+        "settings": SETTINGS,
+        "metric": METRIC,
+        "questions": [len(each) for each in groups],
+        "base": [float(np.mean(each)) for each in base],
+        "reached": {way: [float(np.mean(each)) for each in made] for way, made in tuned.items()},
+        "over base": {way: change(base, made, groups) for way, made in tuned.items()},
+        "over ignore": {way: change(tuned["ignore"], tuned[way], groups) for way in WAYS if way != "ignore"},
+        "mask over apart": change(tuned["apart"], tuned["mask"], groups),
+        "notes": {way: [one["notes"] for one in made] for way, made in runs.items()},
+        "seconds of training": {way: [round(one["seconds"], 1) for one in made] for way, made in runs.items()},
+        "precision": runs["ignore"][0]["precision"],
+        "hardware": hardware("cpu", torch.get_num_threads()),
+        "versions": versions(),
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
