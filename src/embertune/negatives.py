@@ -1,0 +1,85 @@
+"""Training rows with the hard negatives that `data.negatives` asks for: opens what it names, and hands it down."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from embertune.data.prepare import Data
+from embertune.data.prepared import Prepared
+from embertune.engine.pack import unpack
+from embertune.mining import Mined, check_shape, joined, make_pool, mine, notes, record
+from embertune.model.build import Built, build
+from embertune.model.encode import Encode, make_encode
+from embertune.model.load import on_fastest_path
+from embertune.model.save import fingerprint as weights
+from embertune.model.tokens import open_tokens
+from embertune.recipe import Recipe
+from embertune.recipe.negatives import WHERE
+from embertune.watch import Watcher
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharpened:
+    """The data with mined negatives in train, and what is kept of the mining, ready for JSON; None without mining."""
+
+    data: Data
+    record: Mapping[str, Any] | None
+
+
+def with_negatives(data: Data, recipe: Recipe, built: Built, watch: Watcher) -> Sharpened:
+    """Mine with the model to be trained, or the one that is named; unchanged data where nothing is asked for.
+
+    Raises RecipeError for rows without anchor and positive, ModelError for a model that is not there, and DataError
+    where there are too few texts.
+    """
+    section = recipe.data.negatives
+    if section is None:
+        return Sharpened(data, None)
+    check_shape(data.sides.train.shape)
+    other = None if section.model is None else build(section.model)
+    watch.stage("negatives", section.model or "mined with the model to be trained")
+    source = built if other is None else on_fastest_path(other, recipe)
+    encode = make_encode(source.model, source.role_prompts, tokens=open_tokens(source.model))
+    train, mined = _mined(data.sides.train, recipe, encode)
+    settings, prints = {}, {}
+    if other is not None:
+        sha256 = weights(other.model)
+        prints["negatives"] = {"rows": len(train), "sha256": sha256, "source": other.source}
+        if Path(str(section.model)).expanduser().is_dir():
+            settings[f"{WHERE}.model"] = str(Path(str(section.model)).expanduser().resolve())
+        unpack(other.model)
+    made = dataclasses.replace(
+        data,
+        sides=dataclasses.replace(data.sides, train=train.take(train.rows, *notes(mined))),
+        settings={**data.settings, **settings},
+        fingerprints={**data.fingerprints, **prints},
+    )
+    kept = {"model": source.source, "settings": section.model_dump()}
+    return Sharpened(made, {**kept, **record(mined, examples=recipe.report.examples)})
+
+
+def _mined(train: Prepared, recipe: Recipe, encode: Encode) -> tuple[Prepared, Mined]:
+    assert recipe.data.negatives is not None
+    mined = mine(make_pool(train), encode, recipe.data.negatives, recipe.data.near_duplicates, recipe.seed)
+    return joined(train, mined), mined
+
+
+def mining_anew(recipe: Recipe, encode: Encode, watch: Watcher) -> Callable[[Prepared], Prepared] | None:
+    """What gives rows new mined negatives in place of the old, by the weights of the moment; None if none is to."""
+    section = recipe.data.negatives
+    if section is None or section.every is None:
+        return None
+    count = section.num_negatives
+
+    def renewed(train: Prepared) -> Prepared:
+        own = train.text_columns[:-count]
+        bare = dataclasses.replace(train, rows=train.rows.select_columns([*own, "group"]))
+        made, mined = _mined(bare, recipe, encode)
+        for note in notes(mined):
+            watch.note(note.text)
+        return made
+
+    return renewed
