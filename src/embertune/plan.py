@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
@@ -25,6 +26,7 @@ from embertune.model.precision import ask_precision, notes_on, refuse_idle
 from embertune.model.prompts import role_of
 from embertune.model.save import fingerprint as weights
 from embertune.model.tokens import open_tokens
+from embertune.negatives import with_negatives
 from embertune.recipe import Recipe, replace
 from embertune.recipe.guidance import Facts, Resolved, decide
 from embertune.recipe.measured import Measured
@@ -43,7 +45,7 @@ class Plan:
     Both use the weights that `built.model` has at the time of the call.
     `fingerprint` stands for all that decides over the outcome and is not in the resolved recipe. `tokens` are those of
     the texts, for models whose texts can be stored so. `memory` is what a step needs, `free` the bytes that are there
-    (None where nothing tells).
+    (None where nothing tells). `mined` is what is kept of the mining of negatives, ready for JSON.
     """
 
     data: Data
@@ -57,6 +59,7 @@ class Plan:
     tokens: TokenStore | None
     memory: Memory
     free: int | None
+    mined: Mapping[str, Any] | None = None
 
 
 def plan(
@@ -75,7 +78,8 @@ def plan(
     watch.rows(data.origin, _sizes(data), describe(data.sides.train) if recipe.report.examples else ())
     watch.stage("model", str(recipe.model.name if model is None else "handed over"))
     built = on_fastest_path(load(recipe.model, model), recipe)
-    data = enlarged(data, recipe, built)
+    mined = with_negatives(data, recipe, built, watch)
+    data = enlarged(mined.data, recipe, built)
     scene = arrange(data.sides, recipe.evaluate.similarity)
     resolved = _resolve(recipe, data, built, scene, handed_over=model is not None)
     sample = _sample(data.sides.train)
@@ -92,7 +96,7 @@ def plan(
     encoders = _encoders(built, resolved.recipe, tokens)
     tokenise(tokens, texts_of(data.sides.train, scene, built.role_prompts), watch)
     room = find_room(built, data.sides.train, resolved, known or {}, tokens)
-    return Plan(data, built, scene, *encoders, room.resolved, course, fingerprint, tokens, room.memory, room.free)
+    return Plan(data, built, scene, *encoders, room.resolved, course, fingerprint, tokens, room.memory, room.free, mined.record)
 
 
 def _encoders(built: Built, recipe: Recipe, tokens: TokenStore | None) -> tuple[Encode, Encode]:

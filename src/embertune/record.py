@@ -48,7 +48,8 @@ def write_start(folder: RunDir, planned: Plan) -> None:
         measured=as_record(planned.resolved.measured),
     )
     write_json(folder.file(MANIFEST), record)
-    write_json(folder.file(AUDIT), audit_record(data.notes, examples=recipe.report.examples))
+    audit = audit_record(data.notes, examples=recipe.report.examples)
+    write_json(folder.file(AUDIT), audit | ({"negatives": planned.mined} if planned.mined else {}))
 
 
 def _machine(planned: Plan) -> dict[str, Any]:
