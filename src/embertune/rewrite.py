@@ -6,6 +6,7 @@ For models that translate from one language into one other, such as Marian's; wh
 from __future__ import annotations
 
 import hashlib
+import itertools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -125,16 +126,16 @@ class _Kept:
 
 
 def _translations(translator: Translator, texts: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Texts with their translations, batch by batch, long texts first; greedy, so the same texts give the same."""
+    """Texts with their translations, batch by batch, long texts first.
+
+    Greedy, and a batch holds texts of one length, so what becomes of a text does not hang on those beside it.
+    """
     if not texts:
         return
     with quiet():
         tokenizer, model = _loaded(translator)
         ids = tokenizer(list(texts), truncation=True, max_length=_longest(tokenizer, model))["input_ids"]
-        order = sorted(range(len(texts)), key=lambda place: (-len(ids[place]), texts[place]))
-        while order:
-            size = max(1, min(TEXTS, TOKENS // len(ids[order[0]])))
-            batch, order = order[:size], order[size:]
+        for batch in _batches([len(one) for one in ids]):
             features = tokenizer.pad({"input_ids": [ids[place] for place in batch]}, return_tensors="pt")
             with torch.inference_mode():
                 found = model.generate(
@@ -145,6 +146,15 @@ def _translations(translator: Translator, texts: Sequence[str]) -> Iterator[dict
                 )
             lines = tokenizer.batch_decode(found, skip_special_tokens=True)
             yield {texts[place]: " ".join(line.split()) for place, line in zip(batch, lines, strict=True)}
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """The places of texts of one length, as many as a batch may hold."""
+    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    for length, places in itertools.groupby(order, key=lambda place: lengths[place]):
+        alike = list(places)
+        size = max(1, min(TEXTS, TOKENS // max(1, length)))
+        yield from (alike[first : first + size] for first in range(0, len(alike), size))
 
 
 def _loaded(translator: Translator) -> tuple[Any, Any]:
