@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -41,13 +40,15 @@ def folded(text: str) -> str:
     else:
         text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
         text = " ".join(text.split())
+    if text[:1].isalnum() and text[-1:].isalnum():
+        return text
     return text.strip(_ends()) or text
 
 
 @cache
 def _ends() -> str:
-    """White space and all punctuation of Unicode, but for the marks that carry meaning."""
-    marks = (chr(code) for code in range(sys.maxunicode + 1))
+    """White space and all punctuation of Unicode (which lies in its first two planes), but for what carries meaning."""
+    marks = map(chr, range(0x20000))
     return " " + "".join(mark for mark in marks if unicodedata.category(mark)[0] == "P" and mark not in "#%@&*/\\")
 
 

@@ -17,8 +17,8 @@ from embertune.data.shingles import Hashes, Places, Shingles, ranges
 SLOTS, SEED = 64, 1
 #: How likely a pair right at the threshold must become a candidate.
 SURE = 0.9
-#: Texts that share a band are compared all with all up to this many; beyond, each with the next `CROWD // 2`.
-CROWD = 64
+#: Texts that share a band are compared all with all up to `CROWD`; beyond, each with the next `REACH`.
+CROWD, REACH = 256, 32
 #: Verified pairs that are kept at most.
 MOST = 20_000_000
 #: Texts whose signatures are made at a time.
@@ -130,11 +130,10 @@ def _mark_crowds(keys: Hashes, crowded: npt.NDArray[np.bool_]) -> int:
     if not len(keys):
         return 0
     order, starts, lengths = _runs(keys)
-    reach = CROWD // 2
     missed = 0
     for start, length in zip(starts[lengths > CROWD], lengths[lengths > CROWD], strict=True):
         crowded[order[start : start + length]] = True
-        missed += int((length - reach) * (length - reach - 1) // 2)
+        missed += int((length - REACH) * (length - REACH - 1) // 2)
     return missed
 
 
@@ -144,7 +143,7 @@ def _candidates(keys: Hashes) -> Iterator[tuple[Places, Places]]:
         return
     order, starts, lengths = _runs(keys)
     for distance in range(1, CROWD):
-        far = (lengths > distance) & ((lengths <= CROWD) | (distance <= CROWD // 2))
+        far = (lengths > distance) & ((lengths <= CROWD) | (distance <= REACH))
         if not far.any():
             return
         heads = np.repeat(starts[far], lengths[far] - distance)

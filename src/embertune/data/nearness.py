@@ -114,7 +114,7 @@ def _across(
 
 def _bound(near: NearTexts) -> str:
     passed = near.pairs.passed_over
-    return f"; at least so many, for {passed} candidate pairs in crowds were not compared" if passed else ""
+    return f"; at least, for {passed} candidate pairs in crowds were not compared" if passed else ""
 
 
 def _examples(near: NearTexts, sides: Sequence[Keyed], pairs: Places) -> tuple[str, ...]:

@@ -171,6 +171,8 @@ class _Lexicon:
 
 def _words(word: str) -> list[str]:
     """What counts as words in a piece between white space: one folded word, none, or each spaceless character."""
+    if word.isascii() and word.isalnum():
+        return [word.lower()]
     if not word.isascii() and _SPACELESS.search(word):
         word = _SPACELESS.sub(r" \g<0> ", word)
     parts = (folded(part) for piece in word.split() for part in folded(piece).split())
