@@ -10,6 +10,7 @@ from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
+from embertune.data.balance import balanced
 from embertune.data.prepare import Data, Given, prepare
 from embertune.data.prepared import Prepared
 from embertune.data.shapes import describe
@@ -81,6 +82,7 @@ def plan(
     mined = with_negatives(data, recipe, built, watch)
     data = enlarged(mined.data, recipe, built)
     scene = arrange(data.sides, recipe.evaluate.similarity)
+    data = dataclasses.replace(data, sides=balanced(data.sides, recipe.data.balance, recipe.seed))
     resolved = _resolve(recipe, data, built, scene, handed_over=model is not None)
     sample = _sample(data.sides.train)
     refuse_idle(resolved, built.model)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embertune.errors import Problem, RecipeError
+from embertune.recipe.balancing import misfits_of_balance
 from embertune.recipe.check import loss_options
 from embertune.recipe.load import replace
 from embertune.recipe.losses import LOSSES, Sampler, losses_for
@@ -305,6 +306,7 @@ def _misfits_of_data(recipe: Recipe, facts: Facts) -> Iterator[Problem]:
         yield Problem(
             "data.nli", f"has no effect on {facts.shape} rows that are not made from NLI rows", "leave it out"
         )
+    yield from misfits_of_balance(recipe.data.balance, facts.shape, facts.origin)
     prompts = recipe.model.prompts
     for role in prompts if isinstance(prompts, Mapping) else ():
         if role not in facts.roles:

@@ -39,7 +39,7 @@ class LossRow:
     """A loss as the recipe sees it. `samplers` maps each accepted shape to the way its batches are put together.
 
     `most_texts` is how many texts a row may have, None for any number. `passing` is how many times what the loss keeps
-    for the way back it takes for a moment besides.
+    for the way back it takes for a moment besides; `weighted` says that rows can be weighed by their class.
     """
 
     means: str
@@ -49,6 +49,7 @@ class LossRow:
     in_batch_negatives: bool = False
     most_texts: int | None = None
     passing: float = 1.0
+    weighted: bool = False
 
     @property
     def shapes(self) -> tuple[str, ...]:
@@ -73,6 +74,7 @@ LOSSES: dict[LossName, LossRow] = {
         },
         source="Henderson et al. 2017, arXiv:1705.00652, section 4; margin: Yang et al. 2019, arXiv:1902.08564, 3",
         in_batch_negatives=True,
+        weighted=True,
     ),
     "triplet": LossRow(
         means="the positive must be nearer than the negative by a margin",
@@ -92,6 +94,7 @@ LOSSES: dict[LossName, LossRow] = {
             "margin": Option(0.5, "how far apart dissimilar pairs must be", usual=(0.1, 2.0)),
         },
         source="Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping, section 2.1",
+        weighted=True,
     ),
     "online_contrastive": LossRow(
         means="contrastive, on the hard pairs of each batch only",
@@ -144,6 +147,7 @@ LOSSES: dict[LossName, LossRow] = {
         samplers={"nli": "shuffled"},
         options={},
         source="Reimers & Gurevych 2019, arXiv:1908.10084, section 3 (classification objective)",
+        weighted=True,
     ),
 }
 assert set(LOSSES) == set(get_args(LossName))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from embertune.recipe.augmenting import AugmentSection
+from embertune.recipe.balancing import Balance
 from embertune.recipe.losses import LossName
 from embertune.recipe.negatives import NegativesSection
 from embertune.recipe.section import Section, leaf
@@ -146,6 +147,13 @@ class DataSection(Section):
         None,
         "changed copies of training rows that join them; null makes none",
         "null or a mapping such as {synonyms: 0.2, thesaurus: wordnet}",
+    )
+    balance: Balance | None = leaf(
+        None,
+        "what is done about classes or labels of unequal size: oversample repeats training rows of small ones, "
+        "undersample leaves out rows of large ones, batches draws them evenly into each batch, weights lets their rows "
+        "count more or less in the loss (batches, where the loss cannot)",
+        "null, oversample, undersample, batches or weights",
     )
     negatives: NegativesSection | None = leaf(
         None,

@@ -113,18 +113,18 @@ def shuffled(train: Prepared, size: int) -> Callable[[int, int], Batches]:
 def class_pairs(train: Prepared, size: int) -> Callable[[int, int], Batches]:
     """`size` pairs of rows (2 * `size` indices, partners side by side), each pair of another class.
 
-    Every row is an anchor once an epoch; its partner is another row of its class, a new one each epoch. A class of one
-    row makes no pair.
+    Every row is an anchor once an epoch; its partner is another text of its class, a new one each epoch. A class of one
+    text makes no pair.
     """
     labels = np.asarray(train.rows[TARGET_COLUMN["classes"]], dtype=np.int64)
+    codes = text_codes(train)
 
     def plan(seed: int, epoch: int) -> Batches:
         order = _order(len(labels), seed, epoch)
         members = _by_class(order, labels)
-        partners = [np.stack([m, np.roll(m, 1)], axis=1) for m in members if len(m) > 1]
-        if not partners:
+        pairs = np.concatenate([pairs_in_turn(apart(m, codes), codes) for m in members])
+        if not len(pairs):
             return []
-        pairs = np.concatenate(partners)
         pairs = pairs[_order(len(pairs), seed, epoch)]
         batches = spread(np.arange(len(pairs)), _keys_of_classes(labels[pairs[:, 0]]), size)
         return [pairs[batch].reshape(-1).tolist() for batch in batches]
@@ -135,11 +135,11 @@ def class_pairs(train: Prepared, size: int) -> Callable[[int, int], Batches]:
 def class_groups(train: Prepared, size: int) -> Callable[[int, int], Batches]:
     """Several rows of each of several classes: what the triplet losses over a batch need. `size` is at least 4."""
     labels = np.asarray(train.rows[TARGET_COLUMN["classes"]], dtype=np.int64)
-    present = len(np.unique(labels))
-    each = max(2, size // min(present, max(2, size // 4)))
+    codes = text_codes(train)
+    each = rows_of_a_class(len(np.unique(labels)), size)
 
     def plan(seed: int, epoch: int) -> Batches:
-        members = _by_class(_order(len(labels), seed, epoch), labels)
+        members = [apart(m, codes) for m in _by_class(_order(len(labels), seed, epoch), labels)]
         groups = [part for m in members for part in np.array_split(m, -(-len(m) // each)) if len(part) > 1]
         if not groups:
             return []
@@ -148,6 +148,42 @@ def class_groups(train: Prepared, size: int) -> Callable[[int, int], Batches]:
         return [np.concatenate([groups[i] for i in batch]).tolist() for batch in batches]
 
     return plan
+
+
+def rows_of_a_class(classes: int, size: int) -> int:
+    """How many rows of a class stand together in a batch of class groups."""
+    return max(2, size // min(max(1, classes), max(2, size // 4)))
+
+
+def text_codes(train: Prepared) -> Codes:
+    """A number for the text of every row of classes, (rows,): equal texts have equal numbers."""
+    codes: dict[str, int] = {}
+    return np.array([codes.setdefault(text, len(codes)) for text in train.rows["text"]], dtype=np.int64)
+
+
+def apart(order: Codes, codes: Codes) -> Codes:
+    """The rows in `order`, moved as far as copies of a text (equal `codes`) need so as not to stand side by side.
+
+    First one of each text, then the second copies, and so on; rows whose texts differ keep their order.
+    """
+    own = codes[order]
+    sorted_ = np.argsort(own, kind="stable")
+    new = np.flatnonzero(np.diff(own[sorted_], prepend=-1))
+    if len(new) == len(own):
+        return order
+    copy = np.empty(len(own), np.int64)
+    copy[sorted_] = np.arange(len(own)) - np.repeat(new, np.diff(new, append=len(own)))
+    found = order[np.argsort(copy, kind="stable")].tolist()
+    for i in range(1, len(found) - 1):
+        if codes[found[i]] == codes[found[i - 1]] != codes[found[i + 1]]:
+            found[i], found[i + 1] = found[i + 1], found[i]
+    return np.array(found, dtype=np.int64)
+
+
+def pairs_in_turn(order: Codes, codes: Codes) -> Codes:
+    """Each row with the one before it, the first with the last, (pairs, 2); no row with its own text."""
+    pairs: Codes = np.stack([order, np.roll(order, 1)], axis=1)
+    return pairs[codes[pairs[:, 0]] != codes[pairs[:, 1]]]
 
 
 def _keys_of_classes(labels: Codes) -> Keys:

@@ -25,7 +25,8 @@ from embertune.recipe.losses import Sampler
 from embertune.recipe.positives import sampler_of
 from embertune.recipe.units import parse_span
 from embertune.rundir import finite
-from embertune.training.batches import SAMPLERS, Batches, Stream, left_out
+from embertune.training.balanced import batches_of, told, weights_of
+from embertune.training.batches import Batches, Stream
 from embertune.training.chunked import ChunkedLoss
 from embertune.training.guard import EarlyStopping, Look
 from embertune.training.losses import build_loss, head_parameters
@@ -109,13 +110,13 @@ def plan_course(train: Prepared, recipe: Recipe) -> Course:
     settings = recipe.train
     assert isinstance(settings.batch_size, int)
     sampler = _sampler(train, recipe)
-    plan = SAMPLERS[sampler](train, settings.batch_size)
+    plan = batches_of(train, recipe, sampler)
     first = plan(recipe.seed, 0)
     if not first:
         raise TrainingError("train", "no batch of two rows can be made", "give more rows, or rows with different texts")
     lengths, batches = _lengths(plan, recipe, len(first))
     steps = -(-batches // settings.accumulate)
-    notes = left_out(train, sampler, first)
+    notes = told(train, recipe, sampler, first)
     return Course((Phase(0, steps),), steps, batches, lengths, settings.accumulate, notes)
 
 
@@ -218,7 +219,8 @@ class _Session:
         settings = self.recipe.train
         assert settings.loss != "auto"
         masking = masking_of(self.train, self.recipe, self.around.encode)
-        loss = build_loss(settings.loss, self.model, loss_options(settings), self.recipe.seed, masking)
+        more = (masking, weights_of(self.train, self.recipe))
+        loss = build_loss(settings.loss, self.model, loss_options(settings), self.recipe.seed, *more)
         assert settings.chunk != "auto"
         return loss if settings.chunk is None else ChunkedLoss(loss, self.model, settings.chunk)
 
@@ -235,7 +237,7 @@ class _Session:
         settings, course = self.recipe.train, self.course
         assert isinstance(settings.batch_size, int)
         sampler = _sampler(self.train, self.recipe)
-        batches = SAMPLERS[sampler](self.train, settings.batch_size)
+        batches = batches_of(self.train, self.recipe, sampler)
         stream = Stream(batches, self.recipe.seed, course.batches, phase.first * course.accumulate)
         plan = Plan(
             stream,
@@ -252,7 +254,7 @@ class _Session:
                 plan,
                 model=self.model,
                 args=host_arguments(self.recipe, folder),
-                train_dataset=Numbered(rows) if masked_part(self.loss) else rows,
+                train_dataset=Numbered(rows) if masked_part(self.loss) and not target else rows,
                 loss=self.loss,
                 callbacks=[Adapter(self._clip, lambda step: self._after(phase.first + step))],
             )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.losses.merged_forward import embed_columns
 from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.util import cos_sim
 from torch import Tensor, nn
@@ -46,11 +47,15 @@ def _triplet(model: SentenceTransformer, options: Options) -> nn.Module:
     return loss
 
 
+def _siamese_distance(options: Options) -> Callable[[Tensor, Tensor], Tensor]:
+    names = {"cosine": "COSINE_DISTANCE", "euclidean": "EUCLIDEAN", "manhattan": "MANHATTAN"}
+    distance: Callable[[Tensor, Tensor], Tensor] = getattr(losses.SiameseDistanceMetric, names[options["distance"]])
+    return distance
+
+
 def _contrastive(kind: Callable[..., nn.Module]) -> Builder:
     def build(model: SentenceTransformer, options: Options) -> nn.Module:
-        names = {"cosine": "COSINE_DISTANCE", "euclidean": "EUCLIDEAN", "manhattan": "MANHATTAN"}
-        distance = getattr(losses.SiameseDistanceMetric, names[options["distance"]])
-        return kind(model, distance_metric=distance, margin=options["margin"])
+        return kind(model, distance_metric=_siamese_distance(options), margin=options["margin"])
 
     return build
 
@@ -64,9 +69,9 @@ def _batch_triplet(kind: Callable[..., nn.Module]) -> Builder:
     return build
 
 
-def _softmax(model: SentenceTransformer, _options: Options) -> nn.Module:
+def _softmax_with(model: SentenceTransformer, entropy: nn.Module) -> nn.Module:
     dimension = model.get_embedding_dimension()
-    loss: nn.Module = losses.SoftmaxLoss(model, embedding_dimension=dimension, num_labels=3)
+    loss: nn.Module = losses.SoftmaxLoss(model, embedding_dimension=dimension, num_labels=3, loss_fct=entropy)
     return loss
 
 
@@ -81,23 +86,73 @@ BUILDERS: dict[LossName, Builder] = {
     "batch_hard_triplet": _batch_triplet(losses.BatchHardTripletLoss),
     "batch_semi_hard_triplet": _batch_triplet(losses.BatchSemiHardTripletLoss),
     "batch_all_triplet": _batch_triplet(losses.BatchAllTripletLoss),
-    "softmax": _softmax,
+    "softmax": lambda model, _: _softmax_with(model, nn.CrossEntropyLoss()),
+}
+
+
+class WeightedCrossEntropy(nn.Module):
+    """Cross-entropy of (b, classes) against labels (b,), each row times the weight of its class, then the mean.
+
+    Unlike torch's own weights the sum is divided by the rows: a batch of one class weighs as much as that class does.
+    """
+
+    weights: Tensor
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """A scalar."""
+        losses = nn.functional.cross_entropy(scores, labels, reduction="none")
+        return (losses * self.weights[labels]).mean()
+
+
+class WeightedContrastive(nn.Module):
+    """The contrastive loss, each pair times the weight of its label, then the mean; `weights` (2,) for 0 and 1."""
+
+    weights: Tensor
+
+    def __init__(self, model: SentenceTransformer, options: Options, weights: Tensor) -> None:
+        super().__init__()
+        self.model, self.margin, self.distance = model, options["margin"], _siamese_distance(options)
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor) -> Tensor:
+        """The loss of a batch, a scalar; labels (b,) are 0 or 1."""
+        distances: Tensor = self.distance(*embed_columns(self.model, sentence_features))
+        beyond = (self.margin - distances).relu()
+        losses = 0.5 * torch.where(labels == 1, distances.square(), beyond.square())
+        return (losses * self.weights[labels]).mean()
+
+
+#: The losses whose rows can be weighed by their class, (classes,).
+WEIGHTED: dict[LossName, Callable[[SentenceTransformer, Options, Tensor], nn.Module]] = {
+    "multiple_negatives_ranking": lambda model, options, weights: MaskedRanking(model, options, None, weights),
+    "contrastive": WeightedContrastive,
+    "softmax": lambda model, _, weights: _softmax_with(model, WeightedCrossEntropy(weights)),
 }
 
 
 def build_loss(
-    name: LossName, model: SentenceTransformer, options: Options, seed: int, masking: Masking | None = None
+    name: LossName,
+    model: SentenceTransformer,
+    options: Options,
+    seed: int,
+    masking: Masking | None = None,
+    weights: Tensor | None = None,
 ) -> nn.Module:
     """The loss module; a head it brings along (softmax) starts from weights decided by `seed`.
 
-    With `masking`, for `multiple_negatives_ranking`, it takes the numbers of the rows as labels.
+    With `masking`, for `multiple_negatives_ranking`, it takes the numbers of the rows as labels; with `weights`
+    (classes,), for the losses of `WEIGHTED`, their classes.
     """
     if masking is not None:
         assert name == "multiple_negatives_ranking"
         return MaskedRanking(model, options, masking)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return BUILDERS[name](model, options)
+        return BUILDERS[name](model, options) if weights is None else WEIGHTED[name](model, options, weights)
 
 
 def head_parameters(loss: nn.Module, model: SentenceTransformer) -> dict[str, nn.Parameter]:

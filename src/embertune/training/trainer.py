@@ -25,17 +25,21 @@ from embertune.training.optimizer import Group, adamw
 
 @dataclass
 class PairCollator(SentenceTransformerDataCollator):  # type: ignore[misc]  # the host ships no complete types
-    """Turns rows that stand side by side (of one class) into anchor and positive, before they are tokenised."""
+    """Turns rows that stand side by side (of one class) into anchor, positive and class, before they are tokenised."""
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         pairs = zip(features[::2], features[1::2], strict=True)
-        batch: dict[str, Any] = super().__call__([{"anchor": a["text"], "positive": p["text"]} for a, p in pairs])
+        rows = [{"anchor": a["text"], "positive": p["text"], "label": a["label"]} for a, p in pairs]
+        batch: dict[str, Any] = super().__call__(rows)
         return batch
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the trainer is given to run: batches, groups of parameters, and the factor of the rate at every step."""
+    """What the trainer is given to run: batches, groups of parameters, and the factor of the rate at every step.
+
+    `optimizer` is that of the phase before, whose state goes on; None begins with a new one.
+    """
 
     batches: BatchSampler
     groups: Sequence[Group]
@@ -43,6 +47,7 @@ class Plan:
     collator: SentenceTransformerDataCollator
     model: SentenceTransformer
     scaler: torch.amp.GradScaler
+    optimizer: torch.optim.Optimizer | None = None
 
 
 class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host ships no complete types
@@ -64,9 +69,9 @@ class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host
         return self.plan.batches
 
     def create_optimizer(self, *_: Any, **__: Any) -> Any:
-        """AdamW over our groups."""
+        """AdamW over our groups, or the one that goes on."""
         if self.optimizer is None:
-            self.optimizer = adamw(self.plan.groups)
+            self.optimizer = self.plan.optimizer or adamw(self.plan.groups)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -141,6 +146,12 @@ def arguments(*, folder: str, seed: int, batch_size: int, accumulate: int, extra
     made.mixed_precision = "no"  # it reads the environment of accelerate; train.precision decides
     made._n_gpu = min(made.n_gpu, 1)  # several visible GPUs would turn into DataParallel
     return made
+
+
+def plain(optimizer: Any) -> torch.optim.Optimizer:
+    """The optimizer itself, out of the wrapper that accelerate puts around it."""
+    inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
+    return inner
 
 
 def release(model: SentenceTransformer) -> None:
