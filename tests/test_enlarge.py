@@ -76,6 +76,7 @@ def test_a_dry_run_tells_of_the_copies(settings: dict[str, Any]) -> None:
     heard = Heard()
     preview = dry_run(load_recipe(set=settings), heard)
     assert any("synonyms put in anchor" in note for note in heard.notes)
+    assert any(note.startswith("for example: ") and " -> " in note for note in heard.notes)
     assert "synonyms: 0.5" in preview.recipe_yaml
 
 

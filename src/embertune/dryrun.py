@@ -67,6 +67,10 @@ def dry_run(recipe: Recipe, watch: Watcher) -> Preview:
         (str(name), int(count), f"{share:.1%}") for name, count, share, _ in find_layers(planned.built.model).as_rows()
     ]
     rows = describe(planned.data.sides.train) if recipe.report.examples else []
+    for note in planned.data.notes:
+        if note.stage == "augment" and recipe.report.examples:
+            for example in note.examples[:1]:
+                watch.note(f"for example: {example}")
     return Preview(to_yaml(resolved.recipe, resolved.reasons), rows, layers, estimate(planned))
 
 
