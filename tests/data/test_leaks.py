@@ -131,7 +131,7 @@ def test_leaks_of_dev_and_of_test_are_counted_apart() -> None:
     assert done.notes[0].count == 2
 
 
-@few
+@settings(few, max_examples=20)
 @given(
     st.lists(st.tuples(SAID, SAID), min_size=1, max_size=12), st.lists(st.tuples(SAID, SAID), min_size=1, max_size=6)
 )

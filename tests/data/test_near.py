@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from embertune.data.hashing import folded, keys_of
 from embertune.data.keyed import keyed
-from embertune.data.near import CROWD, SURE, NearPairs, banding, met, near_pairs
+from embertune.data.near import SURE, NearPairs, banding, met, near_pairs
 from embertune.data.nearness import findings_of_near, near_texts
 from embertune.data.prepared import Prepared
 from embertune.data.shingles import Shingles, shingled
@@ -91,8 +91,10 @@ def test_pairs_a_tenth_above_the_threshold_are_found(threshold: float) -> None:
     assert sum(frozenset(pair) in found for pair in near) >= 0.95 * len(near)
 
 
-def test_a_crowd_is_bounded_told_and_every_member_of_it_is_found() -> None:
-    texts = [f"{' '.join(WORDS[:12])} number{n}" for n in range(CROWD + 50)]
+def test_a_crowd_is_bounded_told_and_every_member_of_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embertune.data.near.CROWD", 40)
+    monkeypatch.setattr("embertune.data.near.REACH", 8)
+    texts = [f"{' '.join(WORDS[:24])} number{n}" for n in range(80)]
     order = keys_of(texts)
     pairs = near_pairs(sets(texts), 0.8, order)
     assert pairs.either(len(texts)).all()
