@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,16 @@ def test_an_installed_wordnet_gives_synonyms(own_wordnet: Path) -> None:
     assert found.find("car", "n") == ("automobile",)
     assert found.find("car", "v") == ()
     assert open_thesaurus("wordnet:own:1").mark == found.mark
+
+
+def test_without_the_package_that_reads_a_wordnet_the_command_that_brings_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "wn", None)
+    with pytest.raises(
+        DataError, match=r"the package wn, .*, is not installed; pip install 'embertune\[wordnet\]', then"
+    ):
+        open_thesaurus("wordnet")
 
 
 def test_a_wordnet_that_is_not_installed_is_refused_with_the_command_that_brings_it(own_wordnet: Path) -> None:

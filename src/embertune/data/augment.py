@@ -168,18 +168,17 @@ class _Work:
             assert self.tools.translate is not None
             return self.tools.translate(texts)
         change = self.change(method)
-        return [
-            self.changed_words(change, text, key, f"{method} {salt}") for text, key in zip(texts, row_keys, strict=True)
-        ]
-
-    def changed_words(self, change: Change, text: str, row_key: np.int64, salt: str) -> str:
-        """One text with its words changed."""
-        if is_unspaced(text):
-            return text
-        words = words_of(text)
-        places = joined([np.full(len(words), row_key), np.arange(len(words))])
-        chances, picks = (unit(places, self.seed, f"augment {what} {salt}") for what in ("word", "pick"))
-        return text_of(change(words, chances, picks))
+        worded = [[] if is_unspaced(text) else words_of(text) for text in texts]
+        lengths = np.array([len(words) for words in worded])
+        ends = np.cumsum(lengths)
+        within = np.arange(int(ends[-1])) - np.repeat(ends - lengths, lengths)
+        places = joined([np.repeat(row_keys, lengths), within])
+        chances, picks = (
+            unit(places, self.seed, f"augment {what} {method} {salt}").tolist() for what in ("word", "pick")
+        )
+        spans = [slice(end - len(words), end) for words, end in zip(worded, ends.tolist(), strict=True)]
+        made = (change(words, chances[span], picks[span]) for words, span in zip(worded, spans, strict=True))
+        return [text_of(words) if words else text for text, words in zip(texts, made, strict=True)]
 
     def change(self, method: str) -> Change:
         """A method of the word level, with its rate."""

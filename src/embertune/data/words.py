@@ -6,10 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
-Chances = npt.NDArray[np.float64]
+#: A number in [0, 1) for each word.
+Chances = Sequence[float]
 
 
 def listed(words: str) -> frozenset[str]:
@@ -186,8 +184,8 @@ def is_unspaced(text: str) -> bool:
 
 def drawn(eligible: Sequence[int], chances: Chances, rate: float) -> list[int]:
     """The eligible places whose chance is below the rate, and at least one; the least chance comes first."""
-    ranked = sorted(eligible, key=lambda place: float(chances[place]))
-    count = sum(float(chances[place]) < rate for place in ranked)
+    ranked = sorted(eligible, key=lambda place: chances[place])
+    count = sum(chances[place] < rate for place in ranked)
     return ranked[: max(1, count)]
 
 
