@@ -146,6 +146,11 @@ def with_own_loss(planned: Plan, loss: object) -> Plan:
     """The same plan, with a loss handed over from Python instead of the recipe's, which must not name one."""
     if "train.loss" not in planned.resolved.reasons:
         raise RecipeError(Problem("train.loss", "is named, and a loss is handed over too", "leave one of them out"))
+    if planned.resolved.recipe.train.known_positives == "mask":
+        found = "found mask, and a loss is handed over, which embertune cannot mask"
+        raise RecipeError(
+            Problem("train.known_positives", found, "write apart or ignore, which decide over its batches")
+        )
     resolved = uncut(planned.resolved, planned.memory, planned.free)
     why = f"a loss handed over from Python takes the place of {resolved.recipe.train.loss}, with its batches"
     resolved = dataclasses.replace(resolved, reasons={**resolved.reasons, "train.loss": why})

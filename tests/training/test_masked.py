@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from embertune.data.known import known_of
 from embertune.errors import RecipeError
+from embertune.plan import with_own_loss
 from embertune.recipe.losses import LOSSES
 from embertune.training.chunked import ChunkedLoss
 from embertune.training.losses import build_loss, with_margin
@@ -313,6 +314,12 @@ def test_kept_apart_is_what_auto_does_and_leaves_rows_out(model: SentenceTransfo
 def test_what_cannot_take_effect_is_refused(model: SentenceTransformer, leaves: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         planned(model, shared(10), **leaves)
+
+
+def test_a_loss_handed_over_is_not_masked_and_says_so(model: SentenceTransformer) -> None:
+    plan = planned(model, shared(10), train__known_positives="mask")
+    with pytest.raises(RecipeError, match=r"found mask, and a loss is handed over.* write apart or ignore"):
+        with_own_loss(plan, losses.MultipleNegativesRankingLoss)
 
 
 @pytest.mark.parametrize(("rows", "loss"), [(tiny.toy_triplets, "triplet"), (tiny.toy_scored, "cosent")])

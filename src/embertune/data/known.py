@@ -43,36 +43,33 @@ class Known:
         very text is the anchor's or a positive known for it: a labelled negative may be nearly the positive.
         """
         asked, of_row = np.unique(self.anchors[rows], return_inverse=True)
-        offered, of_candidate = np.unique(self.others[rows].T.reshape(-1), return_inverse=True)
-        right = self._right(asked, offered)
-        marked: Flags = right[of_row][:, of_candidate]
-        count = len(rows)
+        marked = self._right(asked, self.others[rows].T.reshape(-1))[of_row]
+        count, here = len(rows), np.arange(len(rows))
         groups = self.groups[rows]
-        marked[:, :count] |= groups[:, None] == groups[None, :]
-        here = np.arange(count)
+        if len(np.unique(groups)) < count:
+            marked[:, :count] |= groups[:, None] == groups[None, :]
         for column in range(self.others.shape[1]):
             marked[here, column * count + here] = self.spoilt[rows, column]
         return marked
 
-    def _right(self, asked: Codes, offered: Codes) -> Flags:
-        """Which offered codes are right for which asked ones, (asked, offered); both ascending and distinct."""
-        starts, counts = self.starts[asked], self.starts[asked + 1] - self.starts[asked]
-        owners = np.repeat(np.arange(len(asked)), counts)
-        within = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-        codes = self.members[np.repeat(starts, counts) + within]
-        places = np.minimum(np.searchsorted(offered, codes), len(offered) - 1)
-        there = offered[places] == codes
-        right = _equal(asked, offered)
-        right[owners[there], places[there]] = True
+    def _right(self, asked: Codes, candidates: Codes) -> Flags:
+        """Which candidates are right for which codes of anchors, (asked, candidates); `asked` are distinct."""
+        order = np.argsort(candidates, kind="stable")
+        ranked = candidates[order]
+        places, owners = _spans(self.starts[asked], self.starts[asked + 1])
+        codes = np.concatenate([self.members[places], asked])
+        owners = np.concatenate([owners, np.arange(len(asked))])
+        found, hits = _spans(np.searchsorted(ranked, codes), np.searchsorted(ranked, codes, side="right"))
+        right = np.zeros((len(asked), len(candidates)), dtype=np.bool_)
+        right[owners[hits], order[found]] = True
         return right
 
 
-def _equal(left: Codes, right: Codes) -> Flags:
-    """`left[:, None] == right` for ascending distinct codes, found by searching."""
-    places = np.minimum(np.searchsorted(right, left), len(right) - 1)
-    made = np.zeros((len(left), len(right)), dtype=np.bool_)
-    made[np.arange(len(left)), places] = right[places] == left
-    return made
+def _spans(first: Codes, last: Codes) -> tuple[Codes, Codes]:
+    """All whole numbers of the spans `first[i]` to `last[i]`, exclusive, one span after the other; and each one's i."""
+    sizes = last - first
+    owners = np.repeat(np.arange(len(sizes)), sizes)
+    return np.arange(len(owners)) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes), owners
 
 
 def known_of(train: Prepared, near: Keys | None = None) -> Known:
