@@ -1,4 +1,4 @@
-"""What it takes to look for repeats, near duplicates and leaks among a million rows: seconds and the highest memory.
+"""What it takes to audit a million rows: seconds and the highest memory.
 
 `python benchmarks/audit.py [rows]` makes rows out of nli/ in $EMBERTUNE_DATA (default ../shared/data from the project
 root) and writes benchmarks/results/audit.json. Each real row comes as often as it takes, a third of the copies with a
@@ -17,23 +17,35 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import datasets
 
+import embertune.data.audit
 from embertune.caches import placed
-from embertune.data.keyed import keyed_sides
+from embertune.data.keyed import named
 from embertune.data.leaks import without_leaks
-from embertune.data.nearness import findings_of_near
 from embertune.data.prepare import prepare
-from embertune.data.repeats import findings_across, findings_of_repeats
 from embertune.manifest import versions
 from embertune.recipe.check import check
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("EMBERTUNE_DATA", ROOT.parent / "shared" / "data"))
 RESULTS = Path(__file__).parent / "results" / "audit.json"
+#: The parts of the audit that are timed apart.
+PARTS = (
+    "keyed_sides",
+    "read_columns",
+    "findings_of_repeats",
+    "findings_of_texts",
+    "findings_of_targets",
+    "findings_of_tongues",
+    "findings_across",
+    "findings_of_likeness",
+    "findings_of_near",
+)
 #: What is asked: seconds and bytes for a million rows on two cores.
 SECONDS, BYTES = 300, 4 * 10**9
 
@@ -77,6 +89,15 @@ def timed(name: str, work: Callable[[], Value], record: dict[str, Any]) -> Value
     return value
 
 
+def _part(name: str, work: Callable[..., Value], record: dict[str, Any], *given: Any, **options: Any) -> Value:
+    """A part of the audit, its times added up over the sides."""
+    once: dict[str, Any] = {}
+    value = timed(name, lambda: work(*given, **options), once)
+    before = record.get(name, {"seconds": 0.0, "processor seconds": 0.0})
+    record[name] = once[name] | {unit: round(before[unit] + once[name][unit], 1) for unit in before if "sec" in unit}
+    return value
+
+
 def main(rows: int) -> None:
     """Write the rows, prepare them, look for everything, and keep what it took."""
     if not (DATA / "nli").is_dir():
@@ -91,20 +112,15 @@ def main(rows: int) -> None:
         data = {"train": str(path), "dev": 0.02, "test": 0.02, "shape": "nli", "leaks": "keep"}
         recipe = check({"data": data, "train": {"loss": "softmax"}})
         sides = timed("prepare, leaks told", lambda: prepare(recipe), steps).sides
-        audited: dict[str, Any] = {}
-        sides = timed("leaks once more", lambda: without_leaks(sides, "drop"), audited)
-        held = timed("keys", lambda: keyed_sides(sides), audited)
-        found = timed("repeats", lambda: [one for side in held for one in findings_of_repeats(side)], audited)
-        found += timed("across", lambda: [one for side in held[1:] for one in findings_across(held[0], side)], audited)
-        found += timed("near duplicates", lambda: findings_of_near(held, 0.8), audited)
+        sides = timed("leaks dropped", lambda: without_leaks(sides, "drop"), steps)
+        for name in PARTS:
+            part = getattr(embertune.data.audit, name)
+            setattr(embertune.data.audit, name, partial(_part, name, part, steps))
+        found = timed("audit", lambda: embertune.data.audit.audit(sides, near=0.8), steps)
         record = {
             "rows": rows,
-            "texts": {side.side: len(side.texts()) for side in held},
-            "steps": steps | audited,
-            "audit": {
-                unit: round(sum(step[unit] for step in audited.values()), 1)
-                for unit in ("seconds", "processor seconds")
-            },
+            "sides": {name: len(side) for name, side in named(sides)},
+            "steps": steps,
             "found": [f"{one.kind}, {one.side}: {one.count} of {one.of} {one.text}" for one in found],
             "cores": os.cpu_count(),
             "load afterwards": round(os.getloadavg()[0], 2),

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from embertune.data.findings import Finding, findings_record
+from embertune.data.hashing import Keys
 from embertune.data.inbatch import Batches, finding_of_batches
 from embertune.data.keyed import Keyed, keyed_sides
-from embertune.data.leaks import seen
+from embertune.data.leaks import PAIRED, seen_in
 from embertune.data.likeness import findings_of_likeness
 from embertune.data.nearness import findings_of_near
 from embertune.data.prepared import Note, Sides
@@ -69,10 +70,11 @@ def audit(
         found += findings_of_texts(side.side, columns[side.side], tokens)
         found += findings_of_targets(side)
         found += findings_of_tongues(side, seed)
+    texts = train.texts()
     for side in others:
         found += findings_across(train, side)
         found += findings_of_likeness(train, side, (columns["train"], columns[side.side]), seed)
-        found += _seen(sides, side)
+        found += _seen(texts, side)
     found += findings_of_near(held, near)
     found += [finding] if batches and (finding := finding_of_batches(train, batches)) else []
     return ordered(found)
@@ -84,14 +86,15 @@ def _corpus_of_its_own(sides: Sides, side: Keyed) -> bool:
     return corpus is not None and (side.side == "train" or known is None or not set(corpus.ids) <= set(known.ids))
 
 
-def _seen(sides: Sides, side: Keyed) -> list[Finding]:
+def _seen(texts: Keys, side: Keyed) -> list[Finding]:
     if len(side.prepared.text_columns) < 2:
         return []
-    mask = seen(sides.train, side.prepared)
+    mask = seen_in(texts, side.prepared, side.folded)
     count = int(mask.sum())
     if not count:
         return []
-    text = f"rows of {side.side} have a text beside their anchor that stands in train"
+    what = "a text" if side.prepared.shape in PAIRED else "a text beside their anchor"
+    text = f"rows of {side.side} have {what} that stands in train"
     done = "scored apart for seen and unseen rows" if side.side != "dev" and is_apart(count, len(mask)) else ""
     return [Finding("seen", f"train | {side.side}", text, count, len(mask), (), done)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -68,11 +69,15 @@ def seen(train: Prepared, side: Prepared) -> Mask:
     These are documents, hypotheses, positives and negatives; for labelled and scored rows either text. Always False for
     classes, whose one text would be a leak.
     """
-    everything = np.concatenate(list(_folded(train).values()))
+    return seen_in(np.unique(np.concatenate(list(_folded(train).values()))), side, _folded(side))
+
+
+def seen_in(texts: Keys, side: Prepared, own: Mapping[str, Keys]) -> Mask:
+    """The same where the folded keys are at hand: `texts` are train's, `own` those of the side by column."""
     columns = side.text_columns if side.shape in ("scored", "labelled") else side.text_columns[1:]
     found = np.zeros(len(side), dtype=bool)
     for column in columns:
-        found |= np.isin(keys(side.rows, column, folded), everything)
+        found |= np.isin(own[column], texts)
     return found
 
 
