@@ -32,6 +32,8 @@ JUDGED: tuple[ShapeName, ...] = ("triplets", "nli", "scored", "labelled")
 #: Rows that are looked at for the script they are written in, and the share that makes word-level changes senseless.
 SAMPLE, TOO_MANY = 1_000, 0.1
 UNCHANGED, OUTSIDE, REPEATED = -1, -2, -3
+#: Part of what cached copies are found by: raise it when the same rows and settings would give others.
+VERSION = 1
 _OUTCOME, _PLACE = "augment outcome", "augment place"
 _WORD_LEVEL = ("delete", "swap", "synonyms")
 _DONE = {
@@ -128,7 +130,7 @@ class _Work:
             for name in sorted(set(table.column_names) - set(self.prepared.text_columns)):
                 digest.update(str(table.column(name).to_pylist()).encode())
         marks = self.tools.thesaurus.mark if self.tools.thesaurus else "", self.tools.mark
-        return cache_key("augment", digest.hexdigest(), self.section, self.columns, self.seed, *marks)
+        return cache_key("augment", VERSION, digest.hexdigest(), self.section, self.columns, self.seed, *marks)
 
     def pieces(self) -> Iterator[pa.Table]:
         """Every copy that was tried, with its outcome and the place of its row, a batch of rows at a time."""
@@ -168,7 +170,7 @@ class _Work:
             assert self.tools.translate is not None
             return self.tools.translate(texts)
         change = self.change(method)
-        worded = [[] if is_unspaced(text) else words_of(text) for text in texts]
+        worded = [() if is_unspaced(text) else words_of(text) for text in texts]
         lengths = np.array([len(words) for words in worded])
         ends = np.cumsum(lengths)
         within = np.arange(int(ends[-1])) - np.repeat(ends - lengths, lengths)

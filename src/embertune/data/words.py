@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -77,7 +78,7 @@ _ENDS = ".!?…。"
 _CLOSING = ")]}\"'”’»"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Word:
     """A word (`core`) between what stands `before` it (white space, opening punctuation) and `after` it.
 
@@ -97,7 +98,8 @@ class Word:
         return self.core.lower().replace("’", "'")
 
 
-def words_of(text: str) -> list[Word]:
+@functools.lru_cache(maxsize=2**12)
+def words_of(text: str) -> tuple[Word, ...]:
     """The words of a text, which `text_of` puts together to the same text."""
     parts: list[Word] = []
     end = 0
@@ -111,7 +113,7 @@ def words_of(text: str) -> list[Word]:
         end = stop
     if parts and end < len(text):
         parts[-1] = replace(parts[-1], after=parts[-1].after + text[end:])
-    return _judged(parts)
+    return tuple(_judged(parts))
 
 
 def text_of(words: Sequence[Word]) -> str:
@@ -135,6 +137,7 @@ def _is_mark(character: str) -> bool:
     return unicodedata.category(character)[0] in "PS"
 
 
+@functools.lru_cache(maxsize=2**17)
 def is_number(core: str) -> bool:
     """Whether a word is a number, or holds one."""
     return any(part in NUMBERS for part in core.lower().split("-")) or any(c.isnumeric() for c in core)
@@ -146,20 +149,28 @@ def is_negation(core: str) -> bool:
     return plain.endswith("n't") or any(part in NEGATIONS for part in plain.split("-"))
 
 
-def _judged(words: list[Word]) -> list[Word]:
+@functools.lru_cache(maxsize=2**17)
+def _facts(core: str) -> tuple[bool, bool, bool]:
+    """Of a word by itself: whether it negates, whether it has capitals, whether only the first letter is one."""
+    negates = is_negation(core)
+    capital = not core.islower() and any(c.isupper() for c in core) and not _is_i(core)
+    titled = capital and core[:1].isupper() and not any(c.isupper() for c in core[1:])
+    return negates, capital, titled
+
+
+def _judged(words: Sequence[Word]) -> list[Word]:
     """The words with `fixed` and `opening` found out."""
     found: list[Word] = []
     starts, negated = True, False
     for word in words:
-        negates = is_negation(word.core)
-        capital = any(c.isupper() for c in word.core) and not _is_i(word.core)
-        titled = capital and word.core[:1].isupper() and not any(c.isupper() for c in word.core[1:])
-        opening = starts and (titled or _is_i(word.core))
+        core, after = word.core, word.after
+        negates, capital, titled = _facts(core)
+        opening = starts and (titled or _is_i(core))
         name = capital and not opening
-        fixed = not word.core or negates or negated or name or is_number(word.core)
-        found.append(replace(word, fixed=fixed, opening=opening))
-        negated = (negates if word.core else negated) and not word.after.strip()
-        starts = _ends_sentence(word) if word.core or word.after else starts
+        fixed = not core or negates or negated or name or is_number(core)
+        found.append(Word(word.before, core, after, fixed, opening))
+        negated = (negates if core else negated) and not after.strip()
+        starts = _ends_sentence(word) if core or after else starts
     return found
 
 
@@ -169,6 +180,8 @@ def _is_i(core: str) -> bool:
 
 def _ends_sentence(word: Word) -> bool:
     """Whether a new sentence begins behind a word: not behind `Mr.` or `J.`, which stand before names."""
+    if not word.after:
+        return False
     short = word.core[:1].isupper() and len(word.core) <= 4
     return any(mark in word.after for mark in _ENDS) and not (short and word.after.startswith("."))
 
