@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embertune.data.prepare import Data
-from embertune.data.prepared import Prepared
+from embertune.data.prepared import Prepared, ShapeName
 from embertune.engine.pack import unpack
 from embertune.mining import Mined, check_shape, joined, make_pool, mine, notes, record
 from embertune.model.build import Built, build
@@ -76,7 +76,8 @@ def mining_anew(recipe: Recipe, encode: Encode, watch: Watcher) -> Callable[[Pre
 
     def renewed(train: Prepared) -> Prepared:
         own = train.text_columns[:-count]
-        bare = dataclasses.replace(train, rows=train.rows.select_columns([*own, "group"]))
+        shape: ShapeName = "triplets" if len(own) > 2 else "pairs"
+        bare = dataclasses.replace(train, shape=shape, rows=train.rows.select_columns([*own, "group"]))
         made, mined = _mined(bare, recipe, encode)
         for note in notes(mined):
             watch.note(note.text)

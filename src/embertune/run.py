@@ -17,6 +17,7 @@ from embertune.evaluate.scene import measure, measure_dev, short
 from embertune.evaluate.score import Scores
 from embertune.model.prompts import column_prompts
 from embertune.model.save import save
+from embertune.negatives import mining_anew
 from embertune.plan import Plan, plan, with_own_loss
 from embertune.recipe import Recipe
 from embertune.record import Clock, facts_of_run, write_start
@@ -98,6 +99,7 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         loss=loss,
         tokens=planned.tokens,
         encode=planned.encode,
+        renew=mining_anew(planned.resolved.recipe, planned.encode, watch),
     )
     fitted = fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
     for note in fitted.notes:

@@ -103,8 +103,8 @@ def histograms(scores: dict[str, Floats]) -> dict[str, Any]:
 
 
 def _examples(mined: Mined) -> list[dict[str, Any]]:
-    """The rows whose negative comes nearest to the positive, and some by hash."""
-    of_row = mined.scores[mined.pool.anchor_of][:, 0]
+    """The rows whose mined negative comes nearest to the positive, and some by hash."""
+    of_row = np.where(mined.chosen.drawn, -np.inf, mined.scores)[mined.pool.anchor_of][:, 0]
     hardest = np.argsort(mined.positives - of_row, kind="stable")[:EXAMPLES]
     any_rows = mix(np.arange(len(of_row)), 0, "examples").argsort(kind="stable")[:EXAMPLES]
     return [_example(mined, int(row)) for row in dict.fromkeys([*hardest.tolist(), *any_rows.tolist()])]

@@ -95,7 +95,7 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
     yield from _chunk_conflicts(train)
     yield from problems_of_extra(train.extra)
     yield from _data_conflicts(recipe)
-    yield from problems_of_negatives(recipe.data.negatives)
+    yield from problems_of_negatives(recipe.data.negatives, recipe.train.guide)
     yield from _guard_conflicts(recipe)
 
 

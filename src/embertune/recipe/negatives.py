@@ -49,10 +49,13 @@ class NegativesSection(Section):
     )
 
 
-def problems_of_negatives(section: NegativesSection | None) -> Iterator[Problem]:
-    """What cannot be in the section together."""
+def problems_of_negatives(section: NegativesSection | None, guide: str | None = None) -> Iterator[Problem]:
+    """What cannot be in the section together, or beside `train.guide`."""
     if section is None:
         return
+    if section.every is not None and guide is not None:
+        found = f"found {section.every} next to train.guide, which knows the texts of the first pass only"
+        yield Problem(f"{WHERE}.every", found, "leave one of them out")
     if section.random >= section.num_negatives:
         found = f"found {section.random} of {section.num_negatives} negatives, which leaves none to mine"
         yield Problem(f"{WHERE}.random", found, "write fewer, or more num_negatives")

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -33,8 +34,9 @@ from embertune.training.losses import build_loss, head_parameters
 from embertune.training.masked import Encode, Numbered, masked_note, masked_part, masking_of
 from embertune.training.optimizer import Group, groups, loss_scaler
 from embertune.training.pace import Pace
+from embertune.training.renewal import as_planned, boundaries
 from embertune.training.schedule import rate_factor, warmup_steps
-from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator, release
+from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator, plain, release
 from embertune.watch import Progress, Watcher
 
 #: Measures the model as it stands on dev: metric name to value.
@@ -43,10 +45,14 @@ Score = Callable[[], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with fixed rates, layers and batches: steps `first` to `last` (exclusive) of the run."""
+    """A stretch of training with fixed rates, layers and batches: steps `first` to `last` (exclusive) of the run.
+
+    With `renew` it begins with new negatives.
+    """
 
     first: int
     last: int
+    renew: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,8 @@ class Surroundings:
     """What training is handed from outside: how to measure, where to write, whom to tell, which prompts to use.
 
     `base` are the dev values of the model as it comes; `loss` builds a loss of the user's own; `tokens` has the texts.
-    `encode` embeds with the weights that the model has at the time of the call.
+    `encode` embeds with the weights that the model has at the time of the call, and `renew` gives the rows negatives
+    mined with them.
     """
 
     score: Score | None
@@ -103,6 +110,7 @@ class Surroundings:
     loss: Callable[[SentenceTransformer], nn.Module] | None = None
     tokens: TokenStore | None = None
     encode: Encode | None = None
+    renew: Callable[[Prepared], Prepared] | None = None
 
 
 def plan_course(train: Prepared, recipe: Recipe) -> Course:
@@ -117,7 +125,11 @@ def plan_course(train: Prepared, recipe: Recipe) -> Course:
     lengths, batches = _lengths(plan, recipe, len(first))
     steps = -(-batches // settings.accumulate)
     notes = told(train, recipe, sampler, first)
-    return Course((Phase(0, steps),), steps, batches, lengths, settings.accumulate, notes)
+    every = recipe.data.negatives.every if recipe.data.negatives else None
+    starts = boundaries(every, lengths, batches, settings.accumulate) if every else ()
+    ends = pairwise((0, *starts, steps))
+    phases = tuple(Phase(first, last, renew=first > 0) for first, last in ends)
+    return Course(phases, steps, batches, lengths, settings.accumulate, notes)
 
 
 def _lengths(plan: Callable[[int, int], Batches], recipe: Recipe, first: int) -> tuple[tuple[int, ...], int]:
@@ -207,6 +219,7 @@ class _Session:
         self.masked = self.negatives = 0
         self.loss = self._loss()
         self.groups = self._groups()
+        self.optimizer: torch.optim.Optimizer | None = None
         self.scaler = loss_scaler(recipe.train.precision, model.device)
         every = recipe.guard.eval_every
         per_epoch = course.batches_of_epochs[0] / course.accumulate
@@ -234,11 +247,15 @@ class _Session:
         """One phase: one call of the host's loop."""
         if self.stopped:
             return
+        if phase.renew:
+            self._renew()
         settings, course = self.recipe.train, self.course
         assert isinstance(settings.batch_size, int)
         sampler = _sampler(self.train, self.recipe)
         batches = batches_of(self.train, self.recipe, sampler)
-        stream = Stream(batches, self.recipe.seed, course.batches, phase.first * course.accumulate)
+        batches = as_planned(batches, course.batches_of_epochs)
+        last = min(course.batches, phase.last * course.accumulate)
+        stream = Stream(batches, self.recipe.seed, last, phase.first * course.accumulate)
         plan = Plan(
             stream,
             self.groups,
@@ -246,6 +263,7 @@ class _Session:
             collator(self.model, dict(self.around.prompts), sampler == "class_pairs", self.around.tokens),
             self.model,
             self.scaler,
+            self.optimizer,
         )
         target = [TARGET_COLUMN[self.train.shape]] if self.train.shape in TARGET_COLUMN else []
         rows = self.train.rows.select_columns([*self.train.text_columns, *target])
@@ -253,7 +271,7 @@ class _Session:
             self.trainer = HostTrainer(
                 plan,
                 model=self.model,
-                args=host_arguments(self.recipe, folder),
+                args=host_arguments(self.recipe, folder, phase.first),
                 train_dataset=Numbered(rows) if masked_part(self.loss) and not target else rows,
                 loss=self.loss,
                 callbacks=[Adapter(self._clip, lambda step: self._after(phase.first + step))],
@@ -262,6 +280,16 @@ class _Session:
             with applied(self.model, settings.precision):
                 self.trainer.train()
         release(self.model)
+        self.optimizer = plain(self.trainer.optimizer)
+
+    def _renew(self) -> None:
+        """New negatives for the same rows, with the weights of this moment."""
+        assert self.around.renew is not None
+        self.train = self.around.renew(self.train)
+        if (part := masked_part(self.loss)) is not None and part.masking is not None:
+            part.masking = masking_of(self.train, self.recipe, self.around.encode)
+        self._write({"step": self.done, "epoch": self.course.epoch(self.done), "negatives": "mined anew"})
+        self.pace.restart()
 
     def _clip(self) -> None:
         """Clip all trained parameters together; the norm before clipping and the rates of the step are logged."""
@@ -349,14 +377,14 @@ class _Session:
         )
 
 
-def host_arguments(recipe: Recipe, folder: str) -> Any:
-    """The host's training arguments; `RecipeError` for a value in `train.extra` that it refuses."""
+def host_arguments(recipe: Recipe, folder: str, first: int = 0) -> Any:
+    """The host's arguments of a phase from step `first`; `RecipeError` for what it refuses in `train.extra`."""
     settings = recipe.train
     assert isinstance(settings.batch_size, int)
     try:
         return arguments(
             folder=folder,
-            seed=recipe.seed,
+            seed=recipe.seed + first,  # every phase has dropout of its own
             batch_size=settings.batch_size,
             accumulate=settings.accumulate,
             extra=dict(settings.extra),
