@@ -65,6 +65,22 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fix a setting, as in the recipe")
     _talk_options(init)
 
+    audit = _command(
+        commands,
+        "audit",
+        audit_command,
+        "look at data: duplicates, leaks, labels, lengths, and how alike its sides are",
+    )
+    audit.add_argument(
+        "data",
+        nargs="+",
+        metavar="DATA",
+        help="a recipe; or the rows to train on, then those of dev (by its name) and of test, as files or Hub ids",
+    )
+    _data_options(audit, train=False)
+    audit.add_argument("--out", metavar="DIR", help="where to write audit.json (default: nowhere)")
+    _talk_options(audit)
+
     bench = _command(
         commands, "bench", bench_command, "show what the engine gives on this machine: parity, speed, memory"
     )
@@ -95,9 +111,10 @@ def _command(
     return made
 
 
-def _data_options(command: argparse.ArgumentParser) -> None:
+def _data_options(command: argparse.ArgumentParser, train: bool = True) -> None:
     command.add_argument("--model", metavar="M", help="the model to start from: a folder or a Hub id (model.name)")
-    command.add_argument("--train", metavar="FILE", help="the rows to train on (data.train)")
+    if train:
+        command.add_argument("--train", metavar="FILE", help="the rows to train on (data.train)")
     command.add_argument("--dev", metavar="FILE", help="rows that steer training (data.dev)")
     command.add_argument("--test", metavar="FILE", help="rows for the verdict (data.test)")
     command.add_argument(
@@ -137,6 +154,22 @@ def init_command(options: argparse.Namespace) -> None:
     terminal = _terminal(options)
     text = write_recipe(options.data, Path(options.out), settings, terminal)
     terminal.recipe(Path(options.out), text)
+
+
+def audit_command(options: argparse.Namespace) -> None:
+    """Look at data, without training."""
+    from embertune.data.arguments import sorted_files
+
+    terminal = _terminal(options)
+    for name, value in sorted_files(options.data, options.dev, options.test).items():
+        setattr(options, name, value)
+    recipe = _recipe(options)
+    terminal.hello()
+    from embertune.audited import audit_data, keep_audit
+
+    audited = audit_data(recipe, watch=terminal)
+    written = keep_audit(audited, Path(options.out)) if options.out else None
+    terminal.audit(audited, written)
 
 
 def bench_command(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 from embertune.data.balance import balanced
+from embertune.data.findings import Finding
 from embertune.data.prepare import Data, Given, prepare
 from embertune.data.prepared import Prepared
 from embertune.data.shapes import describe
@@ -20,6 +21,7 @@ from embertune.enlarge import enlarged
 from embertune.errors import Problem, RecipeError
 from embertune.evaluate.scene import Scene, arrange, metric_names
 from embertune.evaluate.score import Encode
+from embertune.examine import examine
 from embertune.model.build import Built
 from embertune.model.encode import make_encode
 from embertune.model.load import leaves_of, load, on_fastest_path
@@ -46,7 +48,8 @@ class Plan:
     Both use the weights that `built.model` has at the time of the call.
     `fingerprint` stands for all that decides over the outcome and is not in the resolved recipe. `tokens` are those of
     the texts, for models whose texts can be stored so. `memory` is what a step needs, `free` the bytes that are there
-    (None where nothing tells). `mined` is what is kept of the mining of negatives, ready for JSON.
+    (None where nothing tells). `mined` is what is kept of the mining of negatives, ready for JSON, `findings` are those
+    of the audit.
     """
 
     data: Data
@@ -61,6 +64,7 @@ class Plan:
     memory: Memory
     free: int | None
     mined: Mapping[str, Any] | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 def plan(
@@ -76,12 +80,13 @@ def plan(
     """
     watch.stage("data", str(recipe.data.train or "handed over"))
     data = prepare(recipe, given)
+    plain = data.sides
     watch.rows(data.origin, _sizes(data), describe(data.sides.train) if recipe.report.examples else ())
     watch.stage("model", str(recipe.model.name if model is None else "handed over"))
     built = on_fastest_path(load(recipe.model, model), recipe)
     mined = with_negatives(data, recipe, built, watch)
     data = enlarged(mined.data, recipe, built)
-    scene = arrange(data.sides, recipe.evaluate.similarity)
+    scene = arrange(data.sides, recipe.evaluate.similarity, plain.train)
     data = dataclasses.replace(data, sides=balanced(data.sides, recipe.data.balance, recipe.seed))
     resolved = _resolve(recipe, data, built, scene, handed_over=model is not None)
     sample = _sample(data.sides.train)
@@ -97,8 +102,10 @@ def plan(
     tokens = open_tokens(built.model)
     encoders = _encoders(built, resolved.recipe, tokens)
     tokenise(tokens, texts_of(data.sides.train, scene, built.role_prompts), watch)
+    found = examine(plain, resolved.recipe, built, tokens, watch)
     room = find_room(built, data.sides.train, resolved, known or {}, tokens)
-    return Plan(data, built, scene, *encoders, room.resolved, course, fingerprint, tokens, room.memory, room.free, mined.record)
+    rest = (room.memory, room.free, mined.record, found)
+    return Plan(data, built, scene, *encoders, room.resolved, course, fingerprint, tokens, *rest)
 
 
 def _encoders(built: Built, recipe: Recipe, tokens: TokenStore | None) -> tuple[Encode, Encode]:

@@ -48,7 +48,7 @@ def write_start(folder: RunDir, planned: Plan) -> None:
         measured=as_record(planned.resolved.measured),
     )
     write_json(folder.file(MANIFEST), record)
-    audit = audit_record(data.notes, examples=recipe.report.examples)
+    audit = audit_record(data.notes, planned.findings, examples=recipe.report.examples)
     write_json(folder.file(AUDIT), audit | ({"negatives": planned.mined} if planned.mined else {}))
 
 
@@ -75,6 +75,7 @@ def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, pro
         sides=_sides(planned),
         rows=describe(planned.data.sides.train),
         notes=[*planned.data.notes, *(Note("model", text) for text in built.notes), *fitted.notes],
+        findings=planned.findings,
         history=[json.loads(line) for line in history],
         timing=dict(clock.seconds),
         environment={**versions(), **{name: str(value) for name, value in _machine(planned).items()}},
@@ -90,4 +91,6 @@ def _sides(planned: Plan) -> list[Side]:
     held = [("train", sides.train.name, sides.train)]
     held += [("dev", f"{sides.dev.name}-dev", sides.dev)] if sides.dev else []
     held += [("test", f"{name}-test", prepared) for name, prepared in sides.tests.items()]
-    return [Side(role, name, prepared.shape, len(prepared)) for role, name, prepared in held]
+    found = [Side(role, name, prepared.shape, len(prepared)) for role, name, prepared in held]
+    shapes = {side.name: side.shape for side in found}
+    return found + [Side("test", part.name, shapes[part.whole], len(part)) for part in planned.scene.parts]

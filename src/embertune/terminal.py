@@ -17,9 +17,12 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from embertune import caches
+from embertune.rundir import finite
+from embertune.tables import audit_screen
 from embertune.watch import Progress as Step
 
 if TYPE_CHECKING:
+    from embertune.audited import Audited
     from embertune.bench import Bench
     from embertune.dryrun import Preview
     from embertune.result import Result
@@ -145,6 +148,15 @@ class Terminal:
         self.console.print("[bold]estimate[/]")
         for name, value in preview.estimate.lines():
             self.console.print(f"  {name:<10} {value}", markup=False)
+
+    def audit(self, audited: Audited, written: Path | None) -> None:
+        """What was found in some data, and where it was written, if anywhere."""
+        if self.json:
+            self.console.print_json(jsonlib.dumps(finite(audited.as_record())))
+            return
+        self.console.print(audit_screen(audited.findings, audited.sides, audited.examples))
+        if written:
+            self.console.print(f"\nwritten: {written}", soft_wrap=True, markup=False)
 
     def bench(self, found: Bench) -> None:
         """All that the engine was measured by."""

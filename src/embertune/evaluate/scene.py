@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embertune.data.prepared import Prepared, Sides
+from embertune.evaluate.apart import Part, parts_of, scored_apart
 from embertune.evaluate.evalset import EvalSet, build_evalset
 from embertune.evaluate.score import Encode, Scores, headline, score
 from embertune.evaluate.similarity import SimilarityName
@@ -15,11 +16,15 @@ from embertune.evaluate.similarity import SimilarityName
 
 @dataclass(frozen=True)
 class Scene:
-    """The evaluation sets of a run and the similarities they are measured under, the headline's first."""
+    """The evaluation sets of a run and the similarities they are measured under, the headline's first.
+
+    `parts` are items of test sets that are scored apart as well.
+    """
 
     dev: EvalSet | None
     tests: tuple[EvalSet, ...]
     similarities: tuple[SimilarityName, ...]
+    parts: tuple[Part, ...] = ()
 
     @property
     def dev_headline(self) -> str:
@@ -36,15 +41,19 @@ def _headline(evalset: EvalSet, similarity: SimilarityName) -> str:
     return headline(evalset.name, evalset.shape, similarity)
 
 
-def arrange(sides: Sides, similarities: Sequence[SimilarityName]) -> Scene:
-    """Name and arrange the sets: `{name}-dev`, `{name}-test`. For classes, neighbours are looked for in train."""
+def arrange(sides: Sides, similarities: Sequence[SimilarityName], known: Prepared | None = None) -> Scene:
+    """Name and arrange the sets: `{name}-dev`, `{name}-test`. For classes, neighbours are looked for in train.
+
+    Test items with a text that stands in `known` (train, without what was added to it) are scored apart, if any.
+    """
 
     def built(prepared: Prepared, name: str) -> EvalSet:
         return build_evalset(prepared, name, sides.train if _same_classes(prepared, sides.train) else None)
 
     dev = built(sides.dev, f"{sides.dev.name}-dev") if sides.dev else None
-    tests = tuple(built(prepared, f"{name}-test") for name, prepared in sides.tests.items())
-    return Scene(dev, tests, tuple(similarities))
+    tests = {name: built(prepared, f"{name}-test") for name, prepared in sides.tests.items()}
+    parts = tuple(parts_of(sides.train if known is None else known, sides.tests, tests))
+    return Scene(dev, tuple(tests.values()), tuple(similarities), parts)
 
 
 def _same_classes(prepared: Prepared, train: Prepared) -> bool:
@@ -61,8 +70,9 @@ def metric_names(evalset: EvalSet, similarities: Sequence[SimilarityName]) -> tu
 
 
 def measure(encode: Encode, scene: Scene, thresholds: Mapping[str, float] | None = None) -> tuple[Scores, ...]:
-    """The test sets under all similarities; `thresholds` were fitted on dev, where dev could fit them."""
-    return tuple(score(encode, evalset, scene.similarities, thresholds) for evalset in scene.tests)
+    """The test sets under all similarities, then their parts; `thresholds` were fitted on dev, where dev could."""
+    whole = {evalset.name: score(encode, evalset, scene.similarities, thresholds) for evalset in scene.tests}
+    return (*whole.values(), *(scored_apart(whole[part.whole], part) for part in scene.parts))
 
 
 def measure_dev(encode: Encode, scene: Scene, metric: str) -> Scores:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embertune.choose import Choice
+from embertune.data.findings import Finding
 from embertune.data.prepared import Note
 from embertune.evaluate.proof import Proof
 
@@ -48,3 +49,4 @@ class Facts:
     model_path: Path
     examples: bool
     metric: str | None = None
+    findings: Sequence[Finding] = ()

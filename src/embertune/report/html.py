@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from embertune.data.audit import FACTS
 from embertune.report import numbers
 from embertune.report.curves import curves
 from embertune.report.drawing import Interval, charts, common_scale, interval
@@ -98,7 +99,9 @@ def _template() -> Template:
         "thousands": "{:,}".format,
         "begun": begun,
         "shortened": shortened,
+        "percent": numbers.percent,
     }
+    engine.tests["describing"] = lambda finding: finding.kind in FACTS
     engine.globals["style"] = Markup((here / "style.css").read_text(encoding="utf-8"))  # our own file
     return engine.from_string((here / "template.html").read_text(encoding="utf-8"))
 

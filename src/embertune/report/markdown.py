@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from embertune.data.findings import Finding
 from embertune.report import numbers
 from embertune.report.curves import Curves, curves
 from embertune.report.facts import Facts
@@ -124,7 +125,13 @@ def _data(facts: Facts) -> Iterator[str]:
     sides = [f"| {side.role} | {code_cell(side.name)} | {side.shape} | {side.rows:,} |" for side in facts.sides]
     yield "\n".join(["| side | name | shape | rows |", "|---|---|---|--:|", *sides])
     yield "### What was found in the data"
-    yield "\n".join(_notes(facts)) or "Nothing was removed or changed."
+    if facts.findings:
+        yield _findings(facts.findings)
+        yield from _examples(facts)
+    if notes := "\n".join(_notes(facts)):
+        yield notes
+    elif not facts.findings:
+        yield "Nothing was removed or changed."
     if facts.examples and facts.rows:
         yield "### How rows were read"
         yield "\n".join(_rows(facts.rows[:ROWS]))
@@ -134,6 +141,24 @@ def _rows(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     for i, row in enumerate(rows, start=1):
         yield f"- row {i}"
         yield from (f"  - {prose(role)}: {code(shortened(text))}" for role, text in row.items())
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    """The findings as a table, the gravest first."""
+    lines = []
+    for finding in findings:
+        share = numbers.percent(finding.share) if finding.of else ""
+        what = f"{begun(finding.text)}{f'. {begun(finding.done)}.' if finding.done else ''}"
+        count = f"{finding.count:,}" if finding.count else ""
+        lines.append(f"| {prose(finding.side)} | {count} | {share} | {prose(what)} |")
+    return "\n".join(["| where | count | share | what |", "|---|--:|--:|---|", *lines])
+
+
+def _examples(facts: Facts) -> Iterator[str]:
+    shown = [finding for finding in facts.findings if finding.examples and facts.examples]
+    for finding in shown:
+        texts = "\n".join(f"- {code(shortened(example))}" for example in finding.examples)
+        yield f"{prose(finding.side)}: {prose(finding.text)}\n\n{texts}"
 
 
 def _notes(facts: Facts) -> Iterator[str]:

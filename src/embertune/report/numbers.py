@@ -31,6 +31,13 @@ def p_value(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def percent(share: float) -> str:
+    """`12.3 %`; what is there is never shown as none of it, nor as all where something is missing."""
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    return ">99.9 %" if 0.9995 <= share < 1 else f"{share:.1%}".replace("%", " %")
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them: `0.4 s`, `48 s`, `3 min 20 s`, `2 h 5 min`."""
     if not math.isfinite(seconds):
