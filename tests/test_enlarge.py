@@ -72,6 +72,15 @@ def test_dev_and_test_are_as_without(settings: dict[str, Any]) -> None:
     assert [s.rows.to_list() for s in one.tests.values()] == [s.rows.to_list() for s in other.tests.values()]
 
 
+def test_no_copy_becomes_what_test_asks_for(settings: dict[str, Any], tmp_path: Path) -> None:
+    copies = plan(load_recipe(set=settings), None, None, Silent()).data.sides.train.rows["anchor"][-5:]
+    asked = [{"anchor": text, "positive": f"answer {n}"} for n, text in enumerate(copies)]
+    test = tiny.write_jsonl(tmp_path / "asked.jsonl", [*asked, *tiny.toy_pairs(10, start=150)])
+    found = plan(load_recipe(set={**settings, "data.test": str(test), "data.dev": 0.2}), None, None, Silent())
+    assert set(copies).isdisjoint(found.data.sides.train.rows["anchor"])
+    assert any("would repeat a text of dev or test" in note.text for note in found.data.notes)
+
+
 def test_a_dry_run_tells_of_the_copies(settings: dict[str, Any]) -> None:
     heard = Heard()
     preview = dry_run(load_recipe(set=settings), heard)

@@ -7,8 +7,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from embertune.data.augment import Tools, augment, columns_of
+from embertune.data.hashing import Keys, folded, keys
 from embertune.data.prepare import Data
+from embertune.data.prepared import Sides
 from embertune.data.thesaurus import Thesaurus, open_thesaurus
 from embertune.model.build import Built
 from embertune.model.encode import make_encode
@@ -16,6 +20,8 @@ from embertune.model.save import fingerprint as weights
 from embertune.recipe.augmenting import WHERE, AugmentSection
 from embertune.recipe.sections import Recipe
 from embertune.rewrite import Back, back_translation
+
+_NONE: Keys = np.empty(0, dtype=np.int64)
 
 
 def enlarged(data: Data, recipe: Recipe, built: Built) -> Data:
@@ -28,7 +34,7 @@ def enlarged(data: Data, recipe: Recipe, built: Built) -> Data:
         return data
     train = data.sides.train
     columns = columns_of(train, section)
-    tools = tools_of(section, built)
+    tools = dataclasses.replace(tools_of(section, built), held=asked_for(data.sides))
     sides = dataclasses.replace(data.sides, train=augment(train, section, tools, recipe.seed))
     settings: dict[str, Any] = {f"{WHERE}.columns": list(columns)}
     if section.thesaurus is not None and Path(section.thesaurus).expanduser().is_file():
@@ -41,6 +47,12 @@ def enlarged(data: Data, recipe: Recipe, built: Built) -> Data:
         reasons={**data.reasons, f"{WHERE}.columns": why},
         fingerprints={**data.fingerprints, **_prints(section, tools, len(sides.train) - len(train))},
     )
+
+
+def asked_for(sides: Sides) -> Keys:
+    """The keys, folded, of the first text of every row of dev and test: a copy that becomes one of them would leak."""
+    held = (*((sides.dev,) if sides.dev else ()), *sides.tests.values())
+    return np.unique(np.concatenate([keys(side.rows, side.text_columns[0], folded) for side in held] or [_NONE]))
 
 
 def tools_of(section: AugmentSection, built: Built) -> Tools:

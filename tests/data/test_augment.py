@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embertune.data.augment import Tools, augment
-from embertune.data.hashing import normalise
+from embertune.data.hashing import folded, keys_of, normalise
 from embertune.data.prepared import Prepared
 from embertune.data.thesaurus import Listed
 from embertune.data.words import EMPTY
@@ -147,6 +147,15 @@ def test_a_copy_that_would_repeat_another_text_of_its_row_is_left_out() -> None:
     found = augment(shaped(rows), section, Tools(), 0)
     assert all(normalise(row["anchor"]) != normalise(row["positive"]) for row in rows_of(found.rows))
     assert any("would repeat a text of their row" in note.text for note in found.notes)
+
+
+def test_a_copy_that_would_be_a_text_of_dev_or_test_is_left_out() -> None:
+    prepared = shaped(tiny.toy_pairs(30))
+    section = AugmentSection(swap=0.3)
+    first = copies(prepared, section)[0]["anchor"]
+    found = augment(prepared, section, Tools(held=keys_of([f"{first.upper()}!"], folded)), 0)
+    assert first not in found.rows["anchor"]
+    assert [note.count for note in found.notes if "would repeat a text of dev or test" in note.text] == [1]
 
 
 @pytest.mark.parametrize(

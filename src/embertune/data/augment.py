@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
-from embertune.data.hashing import Keys, joined, keys, keys_of, mix, normalise, unit
+from embertune.data.hashing import Keys, folded, joined, keys, keys_of, mix, normalise, unit
 from embertune.data.prepared import Note, Prepared, ShapeName
 from embertune.data.store import BATCH, cache_key, mapped, quiet
 from embertune.data.synonyms import replaced
@@ -31,7 +31,7 @@ Change = Callable[[Sequence[Word], Chances, Chances], Sequence[Word]]
 JUDGED: tuple[ShapeName, ...] = ("triplets", "nli", "scored", "labelled")
 #: Rows that are looked at for the script they are written in, and the share that makes word-level changes senseless.
 SAMPLE, TOO_MANY = 1_000, 0.1
-UNCHANGED, OUTSIDE, REPEATED = -1, -2, -3
+UNCHANGED, OUTSIDE, REPEATED, HELD = -1, -2, -3, -4
 #: Part of what cached copies are found by: raise it when the same rows and settings would give others.
 VERSION = 1
 _OUTCOME, _PLACE = "augment outcome", "augment place"
@@ -46,17 +46,22 @@ _LOST = {
     UNCHANGED: "nothing in them could be changed",
     OUTSIDE: "their similarity is outside data.augment.keep",
     REPEATED: "they would repeat a text of their row",
+    HELD: "they would repeat a text of dev or test",
 }
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What methods need from outside. `mark` stands for all weights in it: what they made is found again by it."""
+    """What methods need from outside. `mark` stands for all weights in it: what they made is found again by it.
+
+    `held` are the keys, folded, of texts that no copy may become: what dev and test ask for.
+    """
 
     thesaurus: Thesaurus | None = None
     translate: Rewrite | None = None
     encode: Encode | None = None
     mark: str = ""
+    held: Keys = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def columns_of(prepared: Prepared, section: AugmentSection) -> tuple[str, ...]:
@@ -129,6 +134,7 @@ class _Work:
             digest.update(self.row_keys(table).tobytes())
             for name in sorted(set(table.column_names) - set(self.prepared.text_columns)):
                 digest.update(str(table.column(name).to_pylist()).encode())
+        digest.update(np.sort(self.tools.held).tobytes())
         marks = self.tools.thesaurus.mark if self.tools.thesaurus else "", self.tools.mark
         return cache_key("augment", VERSION, digest.hexdigest(), self.section, self.columns, self.seed, *marks)
 
@@ -137,7 +143,7 @@ class _Work:
         start = 0
         for table in self.prepared.rows.with_format("arrow").iter(BATCH):
             texts = {name: table.column(name).to_pylist() for name in self.prepared.text_columns}
-            seen = [{normalise(text) for text in row} for row in zip(*texts.values(), strict=True)]
+            seen = [{folded(text) for text in row} for row in zip(*texts.values(), strict=True)]
             row_keys = self.row_keys(table)
             for copy in range(self.section.copies):
                 made, outcomes = self.copied(texts, row_keys, copy)
@@ -202,10 +208,13 @@ class _Work:
         seen: Sequence[set[str]],
     ) -> None:
         """Take back copies that are not to be kept: changes `outcomes`, and `seen`, which has the texts of each row."""
+        held = set(self.tools.held.tolist())
         for row in np.flatnonzero(outcomes >= 0).tolist():
-            new = {normalise(made[c][row]) for c in self.columns if made[c][row] != texts[c][row]}
-            if new & seen[row] or not all(new):
+            new = {folded(made[c][row]) for c in self.columns if made[c][row] != texts[c][row]}
+            if new & seen[row]:
                 outcomes[row] = REPEATED
+            elif not held.isdisjoint(keys_of(tuple(new), str).tolist()):
+                outcomes[row] = HELD
             seen[row].update(new)
         if self.section.keep is not None:
             self.refuse_outside(texts, made, outcomes, self.section.keep)
