@@ -104,8 +104,8 @@ def plan(
     tokenise(tokens, texts_of(data.sides.train, scene, built.role_prompts), watch)
     found = examine(plain, resolved.recipe, built, tokens, watch)
     room = find_room(built, data.sides.train, resolved, known or {}, tokens)
-    rest = (room.memory, room.free, mined.record, found)
-    return Plan(data, built, scene, *encoders, room.resolved, course, fingerprint, tokens, *rest)
+    ready = Plan(data, built, scene, *encoders, room.resolved, course, fingerprint, tokens, room.memory, room.free)
+    return dataclasses.replace(ready, mined=mined.record, findings=found)
 
 
 def _encoders(built: Built, recipe: Recipe, tokens: TokenStore | None) -> tuple[Encode, Encode]:
