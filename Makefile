@@ -27,6 +27,7 @@ bench: $(VENV)/.dev
 prove: $(VENV)/.dev
 	$(BIN)/python prove/defects.py
 	$(BIN)/python prove/real_data.py
+	$(BIN)/python prove/augmentation.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
