@@ -81,6 +81,14 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--out", metavar="DIR", help="where to write audit.json (default: nowhere)")
     _talk_options(audit)
 
+    prepare = _command(
+        commands, "prepare", prepare_command, "write the rows of a run to files: split, mined, augmented; no training"
+    )
+    prepare.add_argument("recipe", nargs="?", help="a recipe (.yaml or .toml); without one, --train says what to read")
+    _data_options(prepare)
+    prepare.add_argument("--out", metavar="DIR", required=True, help="the folder to write, which must be new")
+    _talk_options(prepare)
+
     bench = _command(
         commands, "bench", bench_command, "show what the engine gives on this machine: parity, speed, memory"
     )
@@ -170,6 +178,15 @@ def audit_command(options: argparse.Namespace) -> None:
     audited = audit_data(recipe, watch=terminal)
     written = keep_audit(audited, Path(options.out)) if options.out else None
     terminal.audit(audited, written)
+
+
+def prepare_command(options: argparse.Namespace) -> None:
+    """Write the rows of a run."""
+    recipe, terminal = _recipe(options), _terminal(options)
+    terminal.hello()
+    from embertune.rowfiles import write_rows
+
+    terminal.written(write_rows(recipe, Path(options.out), watch=terminal))
 
 
 def bench_command(options: argparse.Namespace) -> None:

@@ -48,8 +48,13 @@ def write_start(folder: RunDir, planned: Plan) -> None:
         measured=as_record(planned.resolved.measured),
     )
     write_json(folder.file(MANIFEST), record)
-    audit = audit_record(data.notes, planned.findings, examples=recipe.report.examples)
-    write_json(folder.file(AUDIT), audit | ({"negatives": planned.mined} if planned.mined else {}))
+    write_json(folder.file(AUDIT), audit_of(planned))
+
+
+def audit_of(planned: Plan) -> dict[str, Any]:
+    """What audit.json holds."""
+    audit = audit_record(planned.data.notes, planned.findings, examples=planned.resolved.recipe.report.examples)
+    return audit | ({"negatives": planned.mined} if planned.mined else {})
 
 
 def _machine(planned: Plan) -> dict[str, Any]:

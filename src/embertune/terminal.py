@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from embertune.bench import Bench
     from embertune.dryrun import Preview
     from embertune.result import Result
+    from embertune.rowfiles import Written
 
 _COLOURS = {"better": "green", "worse": "red"}
 #: Lines of progress in a log, where there is no terminal to draw a bar on.
@@ -157,6 +158,15 @@ class Terminal:
         self.console.print(audit_screen(audited.findings, audited.sides, audited.examples))
         if written:
             self.console.print(f"\nwritten: {written}", soft_wrap=True, markup=False)
+
+    def written(self, written: Written) -> None:
+        """The rows of a run as files, and what trains on them."""
+        if self.json:
+            self.console.print_json(jsonlib.dumps(written.as_record()))
+            return
+        for side, name in written.files.items():
+            self.console.print(f"  {side:<12} {written.rows[side]:>9,}  {name}", markup=False)
+        self.console.print(f"written: {written.out}\nnext:    {written.command}", soft_wrap=True, markup=False)
 
     def bench(self, found: Bench) -> None:
         """All that the engine was measured by."""
