@@ -165,7 +165,7 @@ def _loaded(translator: Translator) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(translator.folder, **told)
         model = AutoModelForSeq2SeqLM.from_pretrained(translator.folder, **told)
     except ImportError as error:
-        found = f"its tokenizer needs a package that is not installed: {str(error).strip().splitlines()[0]}"
+        found = f"its tokenizer needs a package that is not installed: {str(error).strip().partition('. ')[0]}"
         raise ModelError(translator.where, found, "pip install sentencepiece") from None
     except (OSError, ValueError) as error:
         found = f"{translator.folder} cannot be loaded: {str(error).strip().splitlines()[0][:200]}"
