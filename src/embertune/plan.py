@@ -184,7 +184,3 @@ def facts_of(data: Data, scene: Scene) -> Facts:
         test_metric=scene.test_headline,
         test_metrics=tuple(name for names in tests for name in names),
     )
-
-
-def _role(column: str) -> str:
-    return "negative" if column.startswith("negative_") else column
