@@ -3,7 +3,8 @@
 `python prove/masking.py` trains on `squad/` (looked for in $EMBERTUNE_DATA, default ../shared/data from the project
 root) with each way and three seeds, and writes prove/results/masking.json. A seed has its own split, order and dropout;
 its ways share them, so they are compared question by question, by resampling paragraphs. What is trained already is
-kept in the folder `runs/masking` and not trained again.
+kept in the folder `runs/masking` and not trained again. `python prove/masking.py counts` trains nothing and counts, in
+a minute, the false negatives of shuffled batches and the rows that the sampler leaves out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from embertune.data.known import known_of
+from embertune.data.prepare import prepare
 from embertune.evaluate.resampling import bootstrap
 from embertune.evaluate.scene import measure
 from embertune.evaluate.statistic import mean_of
@@ -27,6 +30,7 @@ from embertune.plan import plan
 from embertune.recipe import load_recipe
 from embertune.run import teach
 from embertune.rundir import RunDir
+from embertune.training.batches import distinct, shuffled
 from embertune.watch import Silent
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,10 +41,11 @@ SEEDS = (0, 1, 2)
 METRIC = "squad-test_cosine_ndcg@10"
 SETTINGS: dict[str, Any] = {
     "model.name": "sentence-transformers/all-MiniLM-L6-v2",
-    "model.max_length": 64,
+    "model.max_length": 48,
     "data.dev": "none",
-    "data.limit": 1024,
-    "train.batch_size": 128,
+    "data.test": 0.6,
+    "data.limit": 2048,
+    "train.batch_size": 64,
     "train.epochs": 2,
     "train.learning_rate": 5e-5,
     "evaluate.similarity": ["cosine"],
@@ -93,10 +98,32 @@ def change(before: list[list[float]], after: list[list[float]], groups: list[lis
     return {"difference": float(whole.mean()), "low": float(low), "high": float(high), "seeds": of_seeds}
 
 
+def counts() -> list[dict[str, int]]:
+    """What the first pass over the whole set holds, by batch size: nothing is trained."""
+    train = prepare(load_recipe(set={"data.train": str(DATA), "data.dev": "none"})).sides.train
+    known, found = known_of(train), []
+    for size in (64, 128, 512):
+        masks = [known.mask(np.array(batch)) for batch in shuffled(train, size)(0, 0)]
+        found.append(
+            {
+                "rows": len(train),
+                "batch_size": size,
+                "negatives": sum(mask.size - len(mask) for mask in masks),
+                "false negatives": sum(int(mask.sum()) for mask in masks),
+                "rows with one": sum(int(mask.any(axis=1).sum()) for mask in masks),
+                "rows left out by apart": len(train) - sum(map(len, distinct(train, size)(0, 0))),
+            }
+        )
+    return found
+
+
 def main(wanted: list[str]) -> None:
     """Train what is missing, then compare; all ways, or those that are named (`ignore` and `apart` among them)."""
     if not DATA.is_dir():
         print(f"skipped: {DATA} is not there")
+        return
+    if wanted == ["counts"]:
+        keep({"counts": counts()})
         return
     ways = wanted or list(WAYS)
     for seed in SEEDS:
@@ -125,8 +152,14 @@ def write(runs: dict[str, list[dict[str, Any]]]) -> None:
         "hardware": hardware("cpu", torch.get_num_threads()),
         "versions": versions(),
     }
+    keep(record)
+
+
+def keep(record: dict[str, Any]) -> None:
+    """Add to the record on disk."""
+    there = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    RESULTS.write_text(json.dumps(there | record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
