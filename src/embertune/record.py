@@ -81,6 +81,7 @@ def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, pro
         rows=describe(planned.data.sides.train),
         notes=[*planned.data.notes, *(Note("model", text) for text in built.notes), *fitted.notes],
         findings=planned.findings,
+        negatives=planned.mined,
         history=[json.loads(line) for line in history],
         timing=dict(clock.seconds),
         environment={**versions(), **{name: str(value) for name, value in _machine(planned).items()}},

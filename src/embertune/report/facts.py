@@ -29,7 +29,7 @@ class Facts:
 
     `history` holds the records of history.jsonl, `timing` seconds per stage, `rows` three parsed rows.
     `examples` false means that no text of the data may be shown: then `rows` is not drawn, nor are examples of notes.
-    `metric` is the dev metric that steered training, None without dev.
+    `metric` is the dev metric that steered training, None without dev. `negatives` is what audit.json keeps of mining.
     """
 
     title: str
@@ -50,3 +50,4 @@ class Facts:
     examples: bool
     metric: str | None = None
     findings: Sequence[Finding] = ()
+    negatives: Mapping[str, Any] | None = None

@@ -17,6 +17,7 @@ from embertune.report.curves import curves
 from embertune.report.drawing import Interval, charts, common_scale, interval
 from embertune.report.facts import Facts
 from embertune.report.loading import snippet
+from embertune.report.negatives import scores
 from embertune.report.results import Row, groups, level, primary
 from embertune.report.scale import Scale, Tick
 from embertune.report.shown import ROWS, begun, shortened, visible
@@ -70,6 +71,7 @@ def to_html(facts: Facts) -> str:
         further=_table(further, common_scale([row for _, _, rows in further for row in rows])),
         charts=charts(curves(facts.history, facts.metric, facts.best_step)),
         rows=list(facts.rows)[:ROWS] if facts.examples else [],
+        negatives=scores(facts.negatives),
         seconds=sum(facts.timing.values()),
         longest=max(facts.timing.values(), default=0.0) or 1.0,
         snippet=snippet(facts, facts.model_path.as_posix()),

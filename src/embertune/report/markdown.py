@@ -9,6 +9,7 @@ from embertune.report import numbers
 from embertune.report.curves import Curves, curves
 from embertune.report.facts import Facts
 from embertune.report.loading import snippet
+from embertune.report.negatives import scores
 from embertune.report.results import Group, Row, groups, level
 from embertune.report.shown import ROWS, begun, code, code_cell, fenced, prose, shortened
 
@@ -132,9 +133,24 @@ def _data(facts: Facts) -> Iterator[str]:
         yield notes
     elif not facts.findings:
         yield "Nothing was removed or changed."
+    yield from _negatives(facts)
     if facts.examples and facts.rows:
         yield "### How rows were read"
         yield "\n".join(_rows(facts.rows[:ROWS]))
+
+
+def _negatives(facts: Facts) -> Iterator[str]:
+    """What was mined: scores by range, and examples."""
+    if (found := scores(facts.negatives)) is None:
+        return
+    yield "### Hard negatives"
+    yield prose(found.sentence)
+    lines = [" | ".join([f"{edge:.2f}", *(f"{cell.count:,}" for cell in cells)]) for edge, cells in found.lines]
+    lines.append(" | ".join(["mean", *(f"{mean:.3f}" for mean in found.means)]))
+    head = ["| cosine from | " + " | ".join(found.names) + " |", "|--:|" + "--:|" * len(found.names)]
+    yield "\n".join([*head, *(f"| {line} |" for line in lines)])
+    if found.examples:
+        yield "\n".join(_rows(found.examples))
 
 
 def _rows(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
