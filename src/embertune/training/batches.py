@@ -182,8 +182,9 @@ def apart(order: Codes, codes: Codes) -> Codes:
 
 def pairs_in_turn(order: Codes, codes: Codes) -> Codes:
     """Each row with the one before it, the first with the last, (pairs, 2); no row with its own text."""
-    pairs: Codes = np.stack([order, np.roll(order, 1)], axis=1)
-    return pairs[codes[pairs[:, 0]] != codes[pairs[:, 1]]]
+    before = np.roll(order, 1)
+    differ = codes[order] != codes[before]
+    return np.stack([order[differ], before[differ]], axis=1)
 
 
 def _keys_of_classes(labels: Codes) -> Keys:
