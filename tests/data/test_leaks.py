@@ -61,7 +61,7 @@ def test_an_anchor_of_test_is_dropped_from_train_and_counted() -> None:
     (finding,) = done.findings
     assert (finding.kind, finding.side, finding.count, finding.of) == ("leak", "train | test t", 1, 2)
     assert finding.examples == ("a cat.",)
-    assert finding.done == "1 rows dropped from train"
+    assert finding.done == "1 row dropped from train"
     (note,) = done.notes
     assert note.count == 1
     assert "a cat" not in note.text
@@ -93,6 +93,14 @@ def test_a_text_of_classes_leaks_whatever_its_class() -> None:
     done = without_leaks(sides(train, test), "drop")
     assert len(done.train) == 7
     assert not seen(train, test).any()
+
+
+def test_a_class_whose_texts_all_leaked_is_named() -> None:
+    train = shaped([{"text": f"text {n}", "label": "xyz"[min(n, 2)]} for n in range(6)])
+    test = shaped([{"text": "text 0", "label": "x"}, {"text": "another", "label": "y"}])
+    assert train.classes[0] == "x"
+    done = without_leaks(sides(train, test), "drop")
+    assert [(note.count, note.examples) for note in done.notes][1:] == [(1, ("x",))]
 
 
 def test_pairs_of_test_cannot_stand_in_a_train_of_single_texts() -> None:

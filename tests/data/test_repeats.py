@@ -66,7 +66,9 @@ def test_scores_conflict_from_a_tenth_of_the_scale_on() -> None:
 
 def test_one_text_in_two_classes_conflicts() -> None:
     rows = [{"text": text, "label": label} for text, label in (("a", "x"), ("A.", "y"), ("b", "x"), ("c", "y"))]
-    assert conflicting(held(rows)).tolist() == [True, True, False, False]
+    side = held(rows)
+    assert conflicting(side).tolist() == [True, True, False, False]
+    assert set(findings_of_repeats(side)[0].examples) == {"a | x", "A. | y"}
 
 
 def test_a_triplet_that_teaches_against_itself_or_another_is_found() -> None:

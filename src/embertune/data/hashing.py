@@ -42,13 +42,13 @@ def folded(text: str) -> str:
         text = " ".join(text.split())
     if text[:1].isalnum() and text[-1:].isalnum():
         return text
-    return text.strip(_ends()) or text
+    return text.strip(_ends(text.isascii())) or text
 
 
 @cache
-def _ends() -> str:
+def _ends(ascii_only: bool) -> str:
     """White space and all punctuation of Unicode (which lies in its first two planes), but for what carries meaning."""
-    marks = map(chr, range(0x20000))
+    marks = map(chr, range(0x80 if ascii_only else 0x20000))
     return " " + "".join(mark for mark in marks if unicodedata.category(mark)[0] == "P" and mark not in "#%@&*/\\")
 
 
@@ -66,11 +66,18 @@ def keys_of(values: Sequence[Any], form: Callable[[str], str] = normalise) -> Ke
 
 def keys(rows: Dataset, column: str, form: Callable[[str], str] = normalise) -> Keys:
     """The key of every value of a column; each distinct value of a batch is hashed once. `form=str` tells all apart."""
-    parts = []
+    return keys_in_forms(rows, column, (form,))[0]
+
+
+def keys_in_forms(rows: Dataset, column: str, forms: Sequence[Callable[[str], str]]) -> list[Keys]:
+    """The keys of a column in several forms, read once."""
+    parts: list[list[Keys]] = [[np.empty(0, dtype=np.int64)] for _ in forms]
     for batch in batches(rows, column):
         encoded = batch.combine_chunks().dictionary_encode()
-        parts.append(keys_of(encoded.dictionary.to_pylist(), form)[encoded.indices.to_numpy(zero_copy_only=False)])
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+        values, places = encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
+        for part, form in zip(parts, forms, strict=True):
+            part.append(keys_of(values, form)[places])
+    return [np.concatenate(part) for part in parts]
 
 
 def mix(values: Keys, seed: int, salt: str) -> Words:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embertune.data.hashing import Keys, folded, joined, keys
+from embertune.data.hashing import Keys, folded, joined, keys_in_forms
 from embertune.data.prepared import TARGET_COLUMN, Prepared, Sides
 from embertune.data.store import batches
 
@@ -54,8 +54,9 @@ class Keyed:
 def keyed(side: str, prepared: Prepared) -> Keyed:
     """Read all texts of a side once."""
     rows, columns = prepared.rows, prepared.text_columns
-    exact = {column: keys(rows, column, str) for column in columns}
-    return Keyed(side, prepared, exact, {column: keys(rows, column, folded) for column in columns}, targets(prepared))
+    read = {column: keys_in_forms(rows, column, (str, folded)) for column in columns}
+    exact, alike = ({column: found[form] for column, found in read.items()} for form in (0, 1))
+    return Keyed(side, prepared, exact, alike, targets(prepared))
 
 
 def keyed_sides(sides: Sides) -> tuple[Keyed, ...]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from embertune.data.findings import Finding
 from embertune.data.hashing import Keys, folded, keys
-from embertune.data.keyed import named, pair_keys
+from embertune.data.keyed import named, pair_keys, targets
 from embertune.data.prepared import Note, Prepared, Sides
 from embertune.errors import DataError
 
@@ -53,13 +53,16 @@ def without_leaks(sides: Sides, rule: Rule) -> Sides:
         found = f"{_sentence(leaks)}, such as {leaks[0].examples[0]!r}"
         raise DataError("data.leaks", found, "write data.leaks: drop, or take them out of the data")
     out = np.logical_or.reduce([leak.train for leak in leaks])
+    notes: tuple[Note, ...] = ()
     if rule == "drop":
-        sides = replace(sides, train=_kept(sides.train, ~out, leaks))
+        before = sides.train
+        sides = replace(sides, train=_kept(before, ~out, leaks))
+        notes = _emptied(before, sides.train)
     count = int(out.sum()) if rule == "drop" else sum(leak.count for leak in leaks)
     examples = tuple(example for leak in leaks for example in leak.examples)[:EXAMPLES]
     note = Note("leaks", f"{_sentence(leaks)}; {_done(out, rule)}", count, examples)
     return replace(
-        sides, notes=(*sides.notes, note), findings=(*sides.findings, *(_finding(leak, rule) for leak in leaks))
+        sides, notes=(*sides.notes, note, *notes), findings=(*sides.findings, *(_finding(leak, rule) for leak in leaks))
     )
 
 
@@ -121,6 +124,17 @@ def _kept(train: Prepared, keep: Mask, leaks: list[_Leak]) -> Prepared:
     return replace(train, rows=train.rows.select(np.flatnonzero(keep)))
 
 
+def _emptied(before: Prepared, after: Prepared) -> tuple[Note, ...]:
+    """A note on classes that have no row left; every one of their texts stood in dev or test."""
+    old, new = targets(before), targets(after)
+    if before.shape != "classes" or old is None or new is None:
+        return ()
+    gone = np.setdiff1d(old, new).astype(int).tolist()
+    names = tuple(before.classes[label] for label in gone)
+    text = f"{len(names)} of {len(before.classes)} classes have no row left in train, all their texts leaked"
+    return (Note("leaks", text, len(names), names[:EXAMPLES]),) if names else ()
+
+
 def _sentence(leaks: list[_Leak]) -> str:
     said = ", ".join(f"{leak.count} of {len(leak.held)} {leak.what} of {leak.side}" for leak in leaks)
     return f"{said} stand in train"
@@ -134,4 +148,5 @@ def _finding(leak: _Leak, rule: Rule) -> Finding:
 
 
 def _done(rows: Mask, rule: Rule) -> str:
-    return f"{int(rows.sum())} rows dropped from train" if rule == "drop" else "kept"
+    count = int(rows.sum())
+    return f"{count} {'row' if count == 1 else 'rows'} dropped from train" if rule == "drop" else "kept"

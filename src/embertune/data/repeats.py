@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ import numpy.typing as npt
 from embertune.data.findings import Finding
 from embertune.data.hashing import Keys
 from embertune.data.keyed import Keyed, pair_keys
+from embertune.data.nli import NAMES
+from embertune.data.prepared import TARGET_COLUMN
 
 Mask = npt.NDArray[np.bool_]
 
@@ -140,12 +143,16 @@ def shown(side: Keyed, places: npt.NDArray[np.int64]) -> tuple[str, ...]:
     chosen = places[np.lexsort((exact, alike))[:EXAMPLES]]
     columns = side.prepared.text_columns
     rows = (side.prepared.rows[int(place)] for place in chosen)
-    return tuple(_line([row[column] for column in columns], row.get("label", row.get("score"))) for row in rows)
+    return tuple(" | ".join([*(shortened(row[column]) for column in columns), *_said(side, row)]) for row in rows)
 
 
-def _line(texts: Iterable[str], target: object) -> str:
-    line = " | ".join(shortened(text) for text in texts)
-    return line if target is None else f"{line} | {target}"
+def _said(side: Keyed, row: Mapping[str, Any]) -> Iterator[str]:
+    """The label or score of a row, labels by their names."""
+    shape = side.prepared.shape
+    if shape in TARGET_COLUMN:
+        names = {"classes": side.prepared.classes, "nli": NAMES}.get(shape)
+        target = row[TARGET_COLUMN[shape]]
+        yield names[target] if names else str(target)
 
 
 def shortened(text: str) -> str:
