@@ -10,8 +10,9 @@ from typing import Any
 from embertune.data.prepare import Data
 from embertune.data.prepared import Prepared, ShapeName
 from embertune.engine.pack import unpack
-from embertune.mining import Mined, check_shape, joined, make_pool, mine, notes, record
-from embertune.model.build import Built, build
+from embertune.mining import Mined, check_shape, joined, kept, make_pool, mine, notes, record
+from embertune.mining.pool import Pool
+from embertune.model.build import Built, build, pooling_of
 from embertune.model.encode import Encode, make_encode
 from embertune.model.load import on_fastest_path
 from embertune.model.save import fingerprint as weights
@@ -43,11 +44,13 @@ def with_negatives(data: Data, recipe: Recipe, built: Built, watch: Watcher) -> 
     watch.stage("negatives", section.model or "mined with the model to be trained")
     source = built if other is None else on_fastest_path(other, recipe)
     encode = make_encode(source.model, source.role_prompts, tokens=open_tokens(source.model))
-    train, mined = _mined(data.sides.train, recipe, encode)
+    mark = weights(source.model)
+    reads = (source.model.max_seq_length, pooling_of(source.model), sorted(source.role_prompts.items()))
+    mined = _kept(data.sides.train, recipe, encode, f"{mark} {reads}")
+    train = joined(data.sides.train, mined)
     settings, prints = {}, {}
     if other is not None:
-        sha256 = weights(other.model)
-        prints["negatives"] = {"rows": len(train), "sha256": sha256, "source": other.source}
+        prints["negatives"] = {"rows": len(train), "sha256": mark, "source": other.source}
         if Path(str(section.model)).expanduser().is_dir():
             settings[f"{WHERE}.model"] = str(Path(str(section.model)).expanduser().resolve())
         unpack(other.model)
@@ -57,14 +60,21 @@ def with_negatives(data: Data, recipe: Recipe, built: Built, watch: Watcher) -> 
         settings={**data.settings, **settings},
         fingerprints={**data.fingerprints, **prints},
     )
-    kept = {"model": source.source, "settings": section.model_dump()}
-    return Sharpened(made, {**kept, **record(mined, examples=recipe.report.examples)})
+    head = {"model": source.source, "settings": section.model_dump()}
+    return Sharpened(made, {**head, **record(mined, examples=recipe.report.examples)})
 
 
-def _mined(train: Prepared, recipe: Recipe, encode: Encode) -> tuple[Prepared, Mined]:
+def _kept(train: Prepared, recipe: Recipe, encode: Encode, model: str) -> Mined:
+    """What is mined, from the cache where this was mined before; `model` stands for its weights and how it reads."""
+    section, pool = recipe.data.negatives, make_pool(train)
+    assert section is not None
+    what = f"{model} {section.model_dump(exclude={'every', 'model'})} {recipe.data.near_duplicates} {recipe.seed}"
+    return kept(pool, what, train.source or train.name, lambda: _mine(pool, recipe, encode))
+
+
+def _mine(pool: Pool, recipe: Recipe, encode: Encode) -> Mined:
     assert recipe.data.negatives is not None
-    mined = mine(make_pool(train), encode, recipe.data.negatives, recipe.data.near_duplicates, recipe.seed)
-    return joined(train, mined), mined
+    return mine(pool, encode, recipe.data.negatives, recipe.data.near_duplicates, recipe.seed)
 
 
 def mining_anew(recipe: Recipe, encode: Encode, watch: Watcher) -> Callable[[Prepared], Prepared] | None:
@@ -78,9 +88,9 @@ def mining_anew(recipe: Recipe, encode: Encode, watch: Watcher) -> Callable[[Pre
         own = train.text_columns[:-count]
         shape: ShapeName = "triplets" if len(own) > 2 else "pairs"
         bare = dataclasses.replace(train, shape=shape, rows=train.rows.select_columns([*own, "group"]))
-        made, mined = _mined(bare, recipe, encode)
+        mined = _mine(make_pool(bare), recipe, encode)
         for note in notes(mined):
             watch.note(note.text)
-        return made
+        return joined(bare, mined)
 
     return renewed

@@ -14,7 +14,7 @@ from embertune.data.groups import group_column
 from embertune.data.hashing import folded
 from embertune.data.prepared import Prepared
 from embertune.errors import DataError, RecipeError
-from embertune.mining import Mined, check_shape, joined, make_pool, mine, notes, record
+from embertune.mining import Mined, check_shape, joined, kept, make_pool, mine, notes, record
 from embertune.recipe.negatives import NegativesSection
 from tests.mining.made import encode, encode_by, rows
 
@@ -192,3 +192,20 @@ def test_the_record_is_json_and_counts_every_score_once() -> None:
     assert kept["mined"] + kept["drawn"] == 36
     assert kept["examples"][0]["anchor"].startswith("question")
     assert "examples" not in record(found, examples=False)
+
+
+def test_what_was_mined_is_taken_from_the_cache_and_is_the_same() -> None:
+    train, calls = plain_pairs(), []
+
+    def work() -> Mined:
+        calls.append(1)
+        return mined(train, num_negatives=3, random=1)
+
+    fresh, again = (kept(make_pool(train), "a model, some settings", "made", work) for _ in range(2))
+    assert len(calls) == 1
+    assert record(fresh) == record(again) == record(work())
+    assert (fresh.chosen.negatives == work().chosen.negatives).all()
+    kept(make_pool(train), "another model", "made", work)
+    fewer = train.take(train.rows.select(range(8)))
+    kept(make_pool(fewer), "a model, some settings", "made", lambda: mined(fewer))
+    assert len(calls) == 4
