@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embertune.choose import Choice
+from embertune.data.findings import Finding
 from embertune.data.prepared import Note
 from embertune.evaluate.bootstrap import Change
 from embertune.evaluate.proof import Counts, Proof
@@ -49,6 +50,7 @@ def facts(**changes: Any) -> Facts:
         model_path=Path("runs/help/model"),
         examples=True,
         metric="cosine_accuracy@1",
+        findings=findings(),
     )
     return replace(made, **changes)
 
@@ -71,6 +73,17 @@ def notes() -> list[Note]:
         ),
         Note("shapes", "rows without a gold label were left out", 3104),
         Note("split", "dev and test are held out by answer"),
+    ]
+
+
+def findings() -> list[Finding]:
+    """A finding that was acted on, one with examples, one that only describes."""
+    return [
+        Finding(
+            "leak", "train | test help", "anchors of test help that stand in train", 12, 168, (), "12 rows dropped"
+        ),
+        Finding("empty", "train", "texts have no letter and no digit: anchor 2", 2, 3680, ("...", "—")),
+        Finding("lengths", "train", "tokens (median / 95 % have at most / longest): anchor 9 / 21 / 60"),
     ]
 
 
@@ -127,4 +140,8 @@ def hostile(examples: bool) -> Facts:
     """Every text of the data is one of HOSTILE."""
     texts = tuple(HOSTILE.values())
     found = [{"anchor": texts[i], "positive": texts[i + 1], "negative": texts[i + 2]} for i in range(0, 5, 2)]
-    return facts(rows=found, notes=[Note("audit", "rows left out", len(texts), texts)], examples=examples)
+    left_out, told = (
+        [Note("audit", "rows left out", len(texts), texts)],
+        [Finding("empty", "dev", "texts", 7, 9, texts)],
+    )
+    return facts(rows=found, notes=left_out, findings=told, examples=examples)

@@ -160,3 +160,18 @@ def test_a_long_history_stays_a_small_page() -> None:
 
 def test_the_same_facts_give_the_same_page() -> None:
     assert to_html(made.facts()) == to_html(made.facts())
+
+
+def test_findings_stand_in_a_table_with_what_was_done_and_their_examples() -> None:
+    written = to_html(made.facts())
+    text = Page(written).text
+    for expected in ("Anchors of test help that stand in train", "12 rows dropped.", "7.1 %", "2 examples", "0.1 %"):
+        assert expected in text, expected
+    assert 'data-kind="lengths" class="fact"' in written
+    assert 'data-kind="leak" class="fact"' not in written
+    assert "What was done on the way" in text
+
+
+def test_without_findings_and_notes_nothing_was_changed() -> None:
+    assert "Nothing was removed or changed." in Page(to_html(made.facts(notes=[], findings=[]))).text
+    assert "Nothing was removed or changed." not in Page(to_html(made.facts(notes=[]))).text

@@ -78,6 +78,13 @@ def test_a_sparkline_goes_from_lowest_to_highest() -> None:
 
 def test_a_run_without_test_and_dev_has_a_report() -> None:
     proof = made.proof(verdict="unmeasured", sentence="unmeasured: x", baseline={}, tuned={}, change={}, counts=None)
-    written = to_markdown(made.facts(proof=proof, history=[], metric=None, notes=[]))
+    written = to_markdown(made.facts(proof=proof, history=[], metric=None, notes=[], findings=[]))
     assert "No test set was there" in written
     assert "Nothing was removed or changed." in written
+
+
+def test_findings_stand_in_a_table_and_their_examples_below() -> None:
+    text = to_markdown(made.facts())
+    assert "| train \\| test help | 12 | 7.1 % | Anchors of test help that stand in train. 12 rows dropped. |" in text
+    assert "- `...`\n- `—`" in text
+    assert "`...`" not in to_markdown(made.facts(examples=False))
