@@ -72,7 +72,9 @@ def test_a_recipe_written_with_any_reasons_is_read_back_equal(
 
 
 def test_every_leaf_is_written_in_place() -> None:
-    recipe = load_recipe(set={"data.nli": {}, "data.negatives": {}, "train.loss": "triplet", "train.loss_options": {}})
+    augment = {"swap": 0.1, "translate": {"there": "a/b", "back": "b/a"}}
+    sections = {"data.nli": {}, "data.negatives": {}, "data.augment": augment, "train.loss_options": {}}
+    recipe = load_recipe(set={**sections, "train.loss": "triplet"})
     lines = [line.strip().partition(":")[0] for line in to_yaml(recipe, {}).splitlines()]
     for path in known_paths():
         assert path.rsplit(".", 1)[-1] in lines
