@@ -68,7 +68,9 @@ def part(name: str, side: str, groups: int, folder: Path) -> Path:
     return path
 
 
-def measured(name: str, rows: int, method: str, seed: int, folder: Path, baselines: dict[str, float]) -> dict[str, Any]:
+def measured(
+    name: str, rows: int, method: str, seed: int, folder: Path, baselines: dict[tuple[str, int, int], float]
+) -> dict[str, Any]:
     """One run: the metric of test before and after, and how many copies there were."""
     settings: dict[str, Any] = {
         "model.name": MODEL,
@@ -90,14 +92,14 @@ def measured(name: str, rows: int, method: str, seed: int, folder: Path, baselin
     dir_ = claim(folder / f"{name}-{rows}-{method}-{seed}", planned.resolved, planned.fingerprint)
     metric = planned.resolved.recipe.evaluate.primary
     assert metric is not None
-    if name not in baselines:
-        baselines[name] = measure_test(planned, metric)
+    if (name, rows, seed) not in baselines:  # neighbours of classes are looked for among the rows of the subset
+        baselines[name, rows, seed] = measure_test(planned, metric)
     teach(planned, dir_, None, None, Silent())
     tuned = measure_test(planned, metric)
     unpack(planned.built.model)
     return {
         "metric": metric,
-        "baseline": baselines[name],
+        "baseline": baselines[name, rows, seed],
         "tuned": tuned,
         "copies": sum(note.count for note in planned.data.notes if "joined them" in note.text),
         "seconds": round(time.perf_counter() - started, 1),
@@ -145,7 +147,7 @@ def main(only: list[str]) -> None:
     record: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"runs": {}}
     record |= {"model": MODEL, "versions": versions(), "steps": {f"{n}/{r}": s for (n, r), s in STEPS.items()}}
     record["methods"] = {m: {k: v for k, v in (s or {}).items() if k != "thesaurus"} for m, s in METHODS.items()}
-    baselines: dict[str, float] = {}
+    baselines: dict[tuple[str, int, int], float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, rows, method, seed in wanted(only):
             key = f"{name}/{rows}/{method}/{seed}"

@@ -86,6 +86,13 @@ def test_null_is_written_as_null() -> None:
     assert not [line for line in lines if line.endswith((": ", ":~", ": ~"))]
 
 
+def test_a_value_that_begins_with_a_question_mark_is_read_back(tmp_path: Path) -> None:
+    recipe = load_recipe(set={"data.columns": {"anchor": "?what"}})
+    path = tmp_path / "recipe.yaml"
+    path.write_text(to_yaml(recipe, {}), encoding="utf-8")
+    assert load_recipe(path) == recipe
+
+
 def test_a_reason_stands_as_a_comment_beside_its_leaf() -> None:
     text = to_yaml(Recipe(), {"train.epochs": "a few\n passes", "data.limit": "all"}, "First line.\n\nThird line.")
     assert text.startswith("# First line.\n#\n# Third line.\n")

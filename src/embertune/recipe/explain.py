@@ -48,6 +48,6 @@ def _plain(value: Any) -> Any:
         return plain
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
-    if isinstance(value, str) and not value.isprintable():
+    if isinstance(value, str) and (not value.isprintable() or value.startswith("?")):
         return DoubleQuotedScalarString(value)  # line breaks of every kind are escaped, and read back as they are
     return value
