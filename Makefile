@@ -22,6 +22,7 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/nli_shaping.py
+	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/engine.py --rounds 1
 
 prove: $(VENV)/.dev
