@@ -13,7 +13,8 @@ model.name model.pooling model.prompts model.max_length
 data.train data.dev data.test data.columns data.shape data.group data.limit
 data.nli data.nli.max_per_premise data.nli.neutral data.nli.keep_pairs data.leaks data.near_duplicates
 data.augment data.augment.delete data.augment.swap data.augment.synonyms data.augment.thesaurus data.augment.translate
-data.augment.translate.there data.augment.translate.back data.augment.columns data.augment.copies data.augment.keep data.balance
+data.augment.translate.there data.augment.translate.back data.augment.columns data.augment.copies data.augment.keep
+data.balance
 data.negatives data.negatives.model data.negatives.num_negatives data.negatives.range_min data.negatives.range_max
 data.negatives.relative_margin data.negatives.absolute_margin data.negatives.max_score data.negatives.random
 data.negatives.every
