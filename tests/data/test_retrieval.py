@@ -88,3 +88,17 @@ def test_a_dev_corpus_holds_what_is_needed_and_as_many_others_as_asked_for(tmp_p
     assert small.corpus.ids == dev_corpus(prepared, distractors=2, seed=5).corpus.ids  # type: ignore[union-attr]
     assert len(dev_corpus(prepared, distractors=99).corpus or ()) == 4
     assert small.notes[-1].count == 1
+
+
+def test_judgements_are_grouped_by_the_id_that_is_named(tmp_path: Path) -> None:
+    prepared = retrieval(tmp_path / "help", [*_QRELS, ("01", "d2", 1)], group="doc_id")
+    by_document: dict[str, set[int]] = {}
+    for row in rows_of(prepared.rows):
+        by_document.setdefault(row["doc_id"], set()).add(row["group"])
+    assert all(len(groups) == 1 for groups in by_document.values())
+    assert len(set.union(*by_document.values())) == len(by_document) == 3
+
+
+def test_a_group_that_judgements_do_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no column 'topic' in .*write auto, query_id or doc_id"):
+        retrieval(tmp_path / "help", group="topic")

@@ -81,7 +81,8 @@ def _shape(source: Source, split: str, settings: ShapeSettings, classes: Sequenc
         source.name, "pairs", source.splits[split], source=source.spec, fingerprint=mark, notes=source.notes
     )
     if source.corpus is not None:
-        return _finished(judged_pairs(source, base, place, settings.columns, settings.shape), settings, place)
+        judged = judged_pairs(source, base, place, settings.columns, settings.shape)
+        return _finished(judged, settings, place, _judged_groups(judged, settings.group, place))
     found = detect(look(source.splits[split], place), settings.columns, settings.shape)
     task = Task(source.splits[split], found, settings, place, mark, classes)
     _check_texts(task)
@@ -127,6 +128,16 @@ def _named_groups(task: Task, draft: Draft) -> Keys | None:
         raise DataError(task.place, f"the group column {group!r} is null in {missing} rows", "give every row a group")
     groups = keys(task.rows, group)
     return groups if draft.origin is None else groups[draft.origin]
+
+
+def _judged_groups(judged: Prepared, group: str | None, place: str) -> Keys | None:
+    """The ids that the user groups judgements by; None where nothing is named."""
+    if group is None:
+        return None
+    if group not in ("query_id", "doc_id"):
+        found = f"no column {group!r} in {place}, a retrieval set in BEIR's layout"
+        raise DataError("data.group", found, "write auto, query_id or doc_id")
+    return keys(judged.rows, group)
 
 
 def _finished(prepared: Prepared, settings: ShapeSettings, place: str, groups: Keys | None = None) -> Prepared:
