@@ -100,5 +100,5 @@ def test_judgements_are_grouped_by_the_id_that_is_named(tmp_path: Path) -> None:
 
 
 def test_a_group_that_judgements_do_not_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no column 'topic' in .*write auto, query_id or doc_id"):
+    with pytest.raises(DataError, match=r"no column 'topic' in .*write auto, query_id or doc_id"):
         retrieval(tmp_path / "help", group="topic")
