@@ -66,7 +66,7 @@ def train(way: str, seed: int) -> dict[str, Any]:
         started = time.perf_counter()
         fitted = teach(planned, RunDir(Path(folder), finished=False), None, None, Silent())
         seconds = time.perf_counter() - started
-        (tuned,) = measure(planned.encode, planned.scene)
+        tuned, *_ = measure(planned.encode, planned.scene)
     return {
         "tuned": tuned.items[METRIC].tolist(),
         "groups": [int(group) for group in tuned.groups],
