@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from embertune.data.balance import balanced
 from embertune.data.findings import Finding
 from embertune.data.prepare import Data, Given, prepare
-from embertune.data.prepared import Prepared
+from embertune.data.prepared import Prepared, Sides
 from embertune.data.shapes import describe
 from embertune.engine.precision import PARITY_TEXTS
 from embertune.engine.tokens import TokenStore
@@ -48,11 +48,12 @@ class Plan:
     Both use the weights that `built.model` has at the time of the call.
     `fingerprint` stands for all that decides over the outcome and is not in the resolved recipe. `tokens` are those of
     the texts, for models whose texts can be stored so. `memory` is what a step needs, `free` the bytes that are there
-    (None where nothing tells). `mined` is what is kept of the mining of negatives, ready for JSON, `findings` are those
-    of the audit.
+    (None where nothing tells). `plain` are the sides before negatives, copies and balance changed train, `mined` is
+    what is kept of the mining of negatives, ready for JSON, `findings` are those of the audit, once it was made.
     """
 
     data: Data
+    plain: Sides
     built: Built
     scene: Scene
     encode: Encode
@@ -102,10 +103,15 @@ def plan(
     tokens = open_tokens(built.model)
     encoders = _encoders(built, resolved.recipe, tokens)
     tokenise(tokens, texts_of(data.sides.train, scene, built.role_prompts), watch)
-    found = examine(plain, resolved.recipe, built, tokens, watch)
     room = find_room(built, data.sides.train, resolved, known or {}, tokens)
-    ready = Plan(data, built, scene, *encoders, room.resolved, course, fingerprint, tokens, room.memory, room.free)
-    return dataclasses.replace(ready, mined=mined.record, findings=found)
+    settled = (*encoders, room.resolved, course, fingerprint, tokens, room.memory, room.free)
+    return Plan(data, plain, built, scene, *settled, mined.record)
+
+
+def with_audit(planned: Plan, watch: Watcher) -> Plan:
+    """The same plan with what the audit finds in its data."""
+    found = examine(planned.plain, planned.resolved.recipe, planned.built, planned.tokens, watch)
+    return dataclasses.replace(planned, findings=found)
 
 
 def _encoders(built: Built, recipe: Recipe, tokens: TokenStore | None) -> tuple[Encode, Encode]:

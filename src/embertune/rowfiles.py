@@ -20,7 +20,7 @@ from embertune.data.prepare import Given
 from embertune.data.prepared import TARGET_COLUMN, Prepared
 from embertune.data.store import BATCH
 from embertune.errors import RunFolderError
-from embertune.plan import plan
+from embertune.plan import plan, with_audit
 from embertune.recipe import Recipe
 from embertune.recipe.explain import to_yaml
 from embertune.record import audit_of
@@ -66,7 +66,7 @@ def write_rows(recipe: Recipe, out: Path, given: Given | None = None, watch: Wat
     """
     _refuse_used(out)
     watch = watch or Silent()
-    planned = plan(recipe, given, None, watch)
+    planned = with_audit(plan(recipe, given, None, watch), watch)
     sides = dict(named(planned.data.sides))
     files = _file_names(sides)
     watch.stage("write", str(out))

@@ -18,7 +18,7 @@ from embertune.evaluate.score import Scores
 from embertune.model.prompts import column_prompts
 from embertune.model.save import save
 from embertune.negatives import mining_anew
-from embertune.plan import Plan, plan, with_own_loss
+from embertune.plan import Plan, plan, with_audit, with_own_loss
 from embertune.recipe import Recipe
 from embertune.record import Clock, facts_of_run, write_start
 from embertune.report import to_card, write
@@ -55,6 +55,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
     if folder.finished:
         watch.stage("finished", f"{folder.path} holds this run already")
         return read_result(folder.path)
+    planned = with_audit(planned, watch)
     with told_plainly(folder.path):
         write_start(folder, planned)
         clock.mark("prepare")
