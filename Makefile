@@ -23,12 +23,16 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/nli_shaping.py
 	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/mining.py
 	$(BIN)/python benchmarks/engine.py --rounds 1
 
 prove: $(VENV)/.dev
 	$(BIN)/python prove/defects.py
 	$(BIN)/python prove/real_data.py
 	$(BIN)/python prove/augmentation.py
+	$(BIN)/python prove/long_tail.py
+	$(BIN)/python prove/masking.py
+	$(BIN)/python prove/mined.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

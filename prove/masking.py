@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from compared import change, kept, taught
 from embertune.data.known import known_of
 from embertune.data.prepare import prepare
-from embertune.evaluate.resampling import bootstrap
 from embertune.evaluate.scene import measure
-from embertune.evaluate.statistic import mean_of
 from embertune.manifest import hardware, versions
 from embertune.plan import plan
 from embertune.recipe import load_recipe
-from embertune.run import teach
-from embertune.rundir import RunDir
 from embertune.training.batches import distinct, shuffled
 from embertune.watch import Silent
 
@@ -61,12 +57,11 @@ WAYS: dict[str, dict[str, Any]] = {
 def train(way: str, seed: int) -> dict[str, Any]:
     """One model: what it reaches on every test question, and what its loss masked."""
     recipe = load_recipe(set={**SETTINGS, **WAYS[way], "data.train": str(DATA), "seed": seed})
-    with tempfile.TemporaryDirectory() as folder:
-        planned = plan(recipe, None, None, Silent())
-        started = time.perf_counter()
-        fitted = teach(planned, RunDir(Path(folder), finished=False), None, None, Silent())
-        seconds = time.perf_counter() - started
-        tuned, *_ = measure(planned.encode, planned.scene)
+    planned = plan(recipe, None, None, Silent())
+    started = time.perf_counter()
+    fitted = taught(planned)
+    seconds = time.perf_counter() - started
+    tuned, *_ = measure(planned.encode, planned.scene)
     return {
         "tuned": tuned.items[METRIC].tolist(),
         "groups": [int(group) for group in tuned.groups],
@@ -77,25 +72,9 @@ def train(way: str, seed: int) -> dict[str, Any]:
     }
 
 
-def kept(way: str, seed: int) -> dict[str, Any]:
+def of(way: str, seed: int) -> dict[str, Any]:
     """The same, trained only where it was not yet."""
-    path = WORK / f"{way}-{seed}.json"
-    if not path.is_file():
-        made = json.dumps(train(way, seed))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(made, encoding="utf-8")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def change(before: list[list[float]], after: list[list[float]], groups: list[list[int]]) -> dict[str, Any]:
-    """The mean difference over all seeds' questions, its 95 % interval by paragraph, and that of each seed."""
-    each = [np.asarray(b) - np.asarray(a) for a, b in zip(before, after, strict=True)]
-    whole = np.concatenate(each)
-    drawn = bootstrap([mean_of(whole)], np.concatenate([np.asarray(g) for g in groups]), 10_000, 0)[0]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    of_seeds = [float(one.mean()) for one in each]
-    return {"difference": float(whole.mean()), "low": float(low), "high": float(high), "seeds": of_seeds}
+    return kept(WORK / f"{way}-{seed}.json", lambda: train(way, seed))
 
 
 def counts() -> list[dict[str, int]]:
@@ -128,9 +107,9 @@ def main(wanted: list[str]) -> None:
     ways = wanted or list(WAYS)
     for seed in SEEDS:
         for way in ways:
-            made = kept(way, seed)
+            made = of(way, seed)
             print(seed, way, f"{np.mean(made['tuned']):.4f}", made["notes"], f"{made['seconds']:.0f} s", flush=True)
-    write({way: [kept(way, seed) for seed in SEEDS] for way in ways})
+    write({way: [of(way, seed) for seed in SEEDS] for way in ways})
 
 
 def write(runs: dict[str, list[dict[str, Any]]]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from embertune.evaluate.resampling import bootstrap
+from compared import change, kept, taught
 from embertune.evaluate.scene import measure
-from embertune.evaluate.statistic import mean_of
 from embertune.manifest import hardware, versions
 from embertune.plan import plan
 from embertune.recipe import load_recipe
-from embertune.run import teach
-from embertune.rundir import RunDir
 from embertune.watch import Silent
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,8 +50,7 @@ def train(way: str, seed: int) -> dict[str, Any]:
     planned = plan(recipe, None, None, Silent())
     decided = time.perf_counter()
     if way != "untrained":
-        with tempfile.TemporaryDirectory() as folder:
-            teach(planned, RunDir(Path(folder), finished=False), None, None, Silent())
+        taught(planned)
     learnt = time.perf_counter()
     tuned, *_ = measure(planned.encode, planned.scene)
     mined = {name: value for name, value in (planned.mined or {}).items() if name != "examples"}
@@ -73,25 +68,15 @@ def train(way: str, seed: int) -> dict[str, Any]:
     }
 
 
-def kept(way: str, seed: int) -> dict[str, Any]:
+def of(way: str, seed: int) -> dict[str, Any]:
     """The same, trained only where it was not yet."""
-    path = WORK / f"{way}-{seed}.json"
-    if not path.is_file():
-        made = json.dumps(train(way, seed))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(made, encoding="utf-8")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    return kept(WORK / f"{way}-{seed}.json", lambda: train(way, seed))
 
 
-def change(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
-    """The mean difference over the queries of all seeds, its 95 % interval by query, and that of each seed."""
-    each = [np.asarray(b["reached"]) - np.asarray(a["reached"]) for a, b in zip(before, after, strict=True)]
-    whole = np.concatenate(each)
-    groups = np.concatenate([np.asarray(one["groups"]) for one in after])
-    low, high = np.quantile(bootstrap([mean_of(whole)], groups, 10_000, 0)[0], [0.025, 0.975])
-    of_seeds = [float(one.mean()) for one in each]
-    return {"difference": float(whole.mean()), "low": float(low), "high": float(high), "seeds": of_seeds}
+def over(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
+    """How much better the second models find, query by query."""
+    reached = ([one["reached"] for one in made] for made in (before, after))
+    return change(*reached, [one["groups"] for one in after])
 
 
 def main(seeds: list[int]) -> None:
@@ -99,12 +84,12 @@ def main(seeds: list[int]) -> None:
     if not DATA.is_dir():
         print(f"skipped: {DATA} is not there")
         return
-    base = kept("untrained", 0)
+    base = of("untrained", 0)
     print("untrained", f"{np.mean(base['reached']):.4f}", base["seconds"], flush=True)
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     for number, seed in enumerate(seeds, 1):
         for way, found in runs.items():
-            found.append(kept(way, seed))
+            found.append(of(way, seed))
             print(seed, way, f"{np.mean(found[-1]['reached']):.4f}", found[-1]["seconds"], flush=True)
         write(base, runs, seeds[:number])
 
@@ -118,8 +103,8 @@ def write(base: dict[str, Any], runs: dict[str, list[dict[str, Any]]], seeds: li
         "seeds": seeds,
         "untrained": float(np.mean(base["reached"])),
         "reached": {way: [float(np.mean(one["reached"])) for one in made] for way, made in runs.items()},
-        "over untrained": {way: change([base] * len(made), made) for way, made in runs.items()},
-        "mined over none": change(runs["none"], runs["mined"]),
+        "over untrained": {way: over([base] * len(made), made) for way, made in runs.items()},
+        "mined over none": over(runs["none"], runs["mined"]),
         "mined": runs["mined"][0]["mined"],
         "seconds": {way: [one["seconds"] for one in made] for way, made in runs.items()},
         "precision": runs["none"][0]["precision"],
