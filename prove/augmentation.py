@@ -108,7 +108,7 @@ def measured(
 
 def measure_test(planned: Plan, metric: str) -> float:
     """The metric of the model as it stands."""
-    (scores,) = measure(planned.encode, planned.scene)
+    scores, *_ = measure(planned.encode, planned.scene)
     return float(scores.values[metric])
 
 
