@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from embertune.recipe import Recipe, load_recipe
@@ -17,6 +17,8 @@ from embertune.recipe.losses import LOSSES
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 shares = st.floats(0.001, 0.499)
 positive = st.floats(1e-300, 1e300)
+#: Texts that are short of letters and full of what means something in YAML.
+marks = st.text("?:-,[]{}#&*!|>'\"%@`~= ab1", min_size=1, max_size=6)
 LEAVES: dict[str, st.SearchStrategy[Any]] = {
     "model.name": st.none() | words,
     "model.pooling": st.sampled_from(["auto", "mean", "cls"]),
@@ -86,11 +88,12 @@ def test_null_is_written_as_null() -> None:
     assert not [line for line in lines if line.endswith((": ", ":~", ": ~"))]
 
 
-def test_a_value_that_begins_with_a_question_mark_is_read_back(tmp_path: Path) -> None:
-    recipe = load_recipe(set={"data.columns": {"anchor": "?what"}})
-    path = tmp_path / "recipe.yaml"
-    path.write_text(to_yaml(recipe, {}), encoding="utf-8")
-    assert load_recipe(path) == recipe
+@settings(max_examples=300, deadline=None, phases=(Phase.explicit, Phase.generate))
+@given(st.dictionaries(marks, marks, min_size=1, max_size=3), st.lists(marks, min_size=1, max_size=3), marks)
+@example({"anchor": "?what", "positive": ":C(fL}"}, ["a:?b"], "a:")
+def test_values_made_of_the_marks_of_yaml_are_read_back(columns: dict[str, str], files: list[str], group: str) -> None:
+    recipe = load_recipe(set={"data.columns": columns, "data.train": files, "data.group": group})
+    assert read_back(to_yaml(recipe, {})) == recipe
 
 
 def test_a_reason_stands_as_a_comment_beside_its_leaf() -> None:

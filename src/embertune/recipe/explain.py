@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from embertune.recipe.sections import Recipe
+
+#: What the writer leaves bare and the reader takes for a key: a question mark or colon that no word follows or begins.
+_MARK = re.compile(r"^[?:]|[?:](?![\w\s/\\])")
 
 
 def to_yaml(recipe: Recipe, reasons: Mapping[str, str], header: str = "") -> str:
@@ -48,6 +52,6 @@ def _plain(value: Any) -> Any:
         return plain
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
-    if isinstance(value, str) and (not value.isprintable() or value.startswith("?")):
+    if isinstance(value, str) and (not value.isprintable() or _MARK.search(value)):
         return DoubleQuotedScalarString(value)  # line breaks of every kind are escaped, and read back as they are
     return value
