@@ -15,7 +15,8 @@ from embertune import caches
 from embertune.data.prepare import Given
 from embertune.plan import plan
 from embertune.tokenise import texts_of, tokenise
-from embertune.training.fit import Surroundings, fit
+from embertune.training.fit import fit
+from embertune.training.session import Surroundings
 from embertune.watch import Silent
 from tests import tiny
 

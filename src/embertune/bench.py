@@ -29,7 +29,8 @@ from embertune.plan import Plan, plan
 from embertune.recipe import Recipe, load_recipe, replace
 from embertune.recipe.losses import LOSSES
 from embertune.training.batches import SAMPLERS, Stream
-from embertune.training.fit import Surroundings, fit
+from embertune.training.fit import fit
+from embertune.training.session import Surroundings
 from embertune.watch import Progress, Silent, Watcher
 
 #: The rows that come with the package: premises, and hypotheses that follow from them or contradict them.

@@ -31,13 +31,15 @@ from embertune.model.save import fingerprint as weights
 from embertune.model.tokens import open_tokens
 from embertune.negatives import with_negatives
 from embertune.recipe import Recipe, replace
-from embertune.recipe.guidance import Facts, Resolved, decide
+from embertune.recipe.guidance import Resolved, decide
 from embertune.recipe.measured import Measured
+from embertune.recipe.rules import Facts
 from embertune.recipe.settle import Ask, settle
 from embertune.tokenise import texts_of, tokenise
-from embertune.training.fit import Course, host_arguments, plan_course
+from embertune.training.course import Course, plan_course
 from embertune.training.memory import Memory
 from embertune.training.room import find_room, uncut
+from embertune.training.session import host_arguments
 from embertune.watch import Watcher
 
 

@@ -24,7 +24,8 @@ from embertune.record import Clock, facts_of_run, write_start
 from embertune.report import to_card, write
 from embertune.result import Result, keep, read_result
 from embertune.rundir import HISTORY, MODEL, RunDir, claim, measured_in, told_plainly
-from embertune.training.fit import Fit, Surroundings, fit
+from embertune.training.fit import Fit, fit
+from embertune.training.session import Surroundings
 from embertune.watch import Silent, Watcher
 
 LossMaker = Callable[[SentenceTransformer], nn.Module]

@@ -17,7 +17,8 @@ from embertune.data.prepared import Prepared
 from embertune.model.prompts import column_prompts
 from embertune.plan import Plan, plan
 from embertune.recipe import load_recipe
-from embertune.training.fit import Fit, Score, Surroundings, fit
+from embertune.training.fit import Fit, fit
+from embertune.training.session import Score, Surroundings
 from embertune.watch import Silent
 from tests import tiny
 

@@ -18,7 +18,9 @@ from embertune.errors import RecipeError, TrainingError
 from embertune.plan import plan
 from embertune.recipe import load_recipe
 from embertune.recipe.losses import LOSSES
-from embertune.training.fit import Surroundings, fit, host_arguments, plan_course
+from embertune.training.course import plan_course
+from embertune.training.fit import fit
+from embertune.training.session import Surroundings, host_arguments
 from embertune.watch import Progress, Silent
 from tests import tiny
 from tests.training.made import ROWS, Rows, distance, planned, trained, weights

@@ -103,7 +103,7 @@ def test_gradients_below_the_limit_and_without_one_are_left_alone(
 
 
 def test_the_head_of_the_loss_is_trained(tiny_model: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
-    from embertune.training import fit as module
+    from embertune.training import session as module
 
     kept: list[nn.Module] = []
     build = module.build_loss

@@ -15,8 +15,9 @@ from torch import nn
 
 from embertune.errors import TrainingError
 from embertune.recipe import replace
-from embertune.training.fit import Surroundings, fit, host_arguments
+from embertune.training.fit import fit
 from embertune.training.optimizer import loss_scaler
+from embertune.training.session import Surroundings, host_arguments
 from embertune.watch import Silent
 from tests import tiny
 from tests.training.made import distance, planned, trained, weights

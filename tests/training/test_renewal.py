@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from embertune.errors import RecipeError
-from embertune.training.fit import Course, Phase
+from embertune.training.course import Course, Phase
 from embertune.training.renewal import as_planned, boundaries
 from tests import tiny
 from tests.training import made

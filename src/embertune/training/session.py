@@ -1,0 +1,265 @@
+"""A run in training: each phase one call of the host's loop, with looks at dev between steps."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import nn
+
+from embertune.data.prepared import TARGET_COLUMN, Prepared
+from embertune.engine.precision import applied
+from embertune.engine.tokens import TokenStore
+from embertune.errors import Problem, RecipeError, TrainingError
+from embertune.recipe import Recipe
+from embertune.recipe.check import loss_options
+from embertune.recipe.positives import sampler_of
+from embertune.recipe.units import parse_span
+from embertune.rundir import finite
+from embertune.training.balanced import batches_of, weights_of
+from embertune.training.batches import Stream
+from embertune.training.chunked import ChunkedLoss
+from embertune.training.course import Course, Phase
+from embertune.training.guard import EarlyStopping, Look
+from embertune.training.keeper import Keeper
+from embertune.training.losses import build_loss, head_parameters
+from embertune.training.masked import Encode, Numbered, masked_part, masking_of
+from embertune.training.optimizer import Group, groups, loss_scaler
+from embertune.training.pace import Pace
+from embertune.training.renewal import as_planned
+from embertune.training.schedule import rate_factor, warmup_steps
+from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator, plain, release
+from embertune.watch import Progress, Watcher
+
+#: Measures the model as it stands on dev: metric name to value.
+Score = Callable[[], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What training is handed from outside: how to measure, where to write, whom to tell, which prompts to use.
+
+    `base` are the dev values of the model as it comes; `loss` builds a loss of the user's own; `tokens` has the texts.
+    `encode` embeds with the weights that the model has at the time of the call, and `renew` gives the rows negatives
+    mined with them.
+    """
+
+    score: Score | None
+    history: Path
+    watch: Watcher
+    prompts: Mapping[str, str]
+    base: Mapping[str, float] = field(default_factory=dict)
+    loss: Callable[[SentenceTransformer], nn.Module] | None = None
+    tokens: TokenStore | None = None
+    encode: Encode | None = None
+    renew: Callable[[Prepared], Prepared] | None = None
+
+
+class Session:
+    """The moving parts of a run in training: what has been done, seen and kept."""
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        train: Prepared,
+        recipe: Recipe,
+        course: Course,
+        around: Surroundings,
+        history: TextIO,
+    ) -> None:
+        self.model, self.train, self.recipe, self.course, self.around = model, train, recipe, course, around
+        self.history = history
+        self.keeper = Keeper()
+        patience = recipe.guard.patience
+        self.stopping = EarlyStopping(parse_span(patience) if patience else None)
+        self.latest: float | None = None
+        self.stopped = ""
+        self.done = 0
+        self.grad_norm = 0.0
+        self.rates: dict[str, float] = {}
+        self.masked = self.negatives = 0
+        self.loss = self._loss()
+        self.groups = self._groups()
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.scaler = loss_scaler(recipe.train.precision, model.device)
+        every = recipe.guard.eval_every
+        per_epoch = course.batches_of_epochs[0] / course.accumulate
+        self.every = parse_span(every).in_steps(per_epoch) if every else 0
+        self.pace = Pace(course.steps)
+
+    def _loss(self) -> nn.Module:
+        if self.around.loss is not None:
+            return self.around.loss(self.model)
+        settings = self.recipe.train
+        assert settings.loss != "auto"
+        masking = masking_of(self.train, self.recipe, self.around.encode)
+        more = (masking, weights_of(self.train, self.recipe))
+        loss = build_loss(settings.loss, self.model, loss_options(settings), self.recipe.seed, *more)
+        assert settings.chunk != "auto"
+        return loss if settings.chunk is None else ChunkedLoss(loss, self.model, settings.chunk)
+
+    def _groups(self) -> list[Group]:
+        settings = self.recipe.train
+        assert isinstance(settings.learning_rate, float)
+        heads = head_parameters(self.loss, self.model)
+        return groups(self.model, heads, settings.learning_rate, settings.weight_decay)
+
+    def run(self, phase: Phase) -> None:
+        """One phase: one call of the host's loop."""
+        if self.stopped:
+            return
+        if phase.renew:
+            self._renew()
+        settings, course = self.recipe.train, self.course
+        assert isinstance(settings.batch_size, int)
+        sampler = sampler_of(self.recipe.train, self.train.shape)
+        batches = batches_of(self.train, self.recipe, sampler)
+        batches = as_planned(batches, course.batches_of_epochs)
+        last = min(course.batches, phase.last * course.accumulate)
+        stream = Stream(batches, self.recipe.seed, last, phase.first * course.accumulate)
+        plan = Plan(
+            stream,
+            self.groups,
+            lambda step: rate_factor(settings.schedule, step + phase.first, course.steps, settings.warmup),
+            collator(self.model, dict(self.around.prompts), sampler == "class_pairs", self.around.tokens),
+            self.model,
+            self.scaler,
+            self.optimizer,
+        )
+        target = [TARGET_COLUMN[self.train.shape]] if self.train.shape in TARGET_COLUMN else []
+        rows = self.train.rows.select_columns([*self.train.text_columns, *target])
+        with tempfile.TemporaryDirectory() as folder:
+            self.trainer = HostTrainer(
+                plan,
+                model=self.model,
+                args=host_arguments(self.recipe, folder, phase.first),
+                train_dataset=Numbered(rows) if masked_part(self.loss) and not target else rows,
+                loss=self.loss,
+                callbacks=[Adapter(self._clip, lambda step: self._after(phase.first + step))],
+            )
+            assert settings.precision != "auto"
+            with applied(self.model, settings.precision):
+                self.trainer.train()
+        release(self.model)
+        self.optimizer = plain(self.trainer.optimizer)
+
+    def _renew(self) -> None:
+        """New negatives for the same rows, with the weights of this moment."""
+        assert self.around.renew is not None
+        self.train = self.around.renew(self.train)
+        if (part := masked_part(self.loss)) is not None and part.masking is not None:
+            part.masking = masking_of(self.train, self.recipe, self.around.encode)
+        self._write({"step": self.done, "epoch": self.course.epoch(self.done), "negatives": "mined anew"})
+        self.pace.restart()
+
+    def _clip(self) -> None:
+        """Clip all trained parameters together; the norm before clipping and the rates of the step are logged."""
+        self.rates = {g["name"]: g["lr"] for g in self.trainer.optimizer.param_groups}
+        self.scaler.unscale_(self.trainer.optimizer)
+        parameters = [p for group in self.groups for p in group.parameters if p.grad is not None]
+        limit = self.recipe.train.gradient_clip or math.inf
+        self.grad_norm = float(nn.utils.clip_grad_norm_(parameters, limit))
+        self.scaler.update()
+        if self.scaler.is_enabled() and not math.isfinite(self.grad_norm):
+            self.trainer.optimizer.zero_grad()  # the optimizer passes over parameters without a gradient
+
+    def _after(self, step: int) -> bool:
+        """A step is done: write it down, look at dev where it is time, and say whether to stop."""
+        pace = self._speed(step)
+        losses = self.trainer.step_losses
+        loss = float(torch.stack(losses).mean())
+        losses.clear()
+        self.done = step
+        epoch = self.course.epoch(step)
+        record = {"step": step, "epoch": epoch, "loss": loss, "gradient_norm": self.grad_norm, "rates": self.rates}
+        self._write(record | self._masked())
+        if not (math.isfinite(loss) and (math.isfinite(self.grad_norm) or self._scales_down())):
+            found = f"the loss is {loss}, the norm of its gradient {self.grad_norm}"
+            remedy = "lower train.learning_rate, or start from a model whose weights are finite"
+            raise TrainingError(f"training step {step}", found, remedy)
+        if self.every and (step % self.every == 0 or step == self.course.steps):
+            self.look(step)
+        self.around.watch.step(self._progress(step, epoch, loss, pace))
+        return bool(self.stopped)
+
+    def _masked(self) -> dict[str, int]:
+        """What the loss masked in this step, for its record."""
+        if (masked := masked_part(self.loss)) is None:
+            return {}
+        found, negatives = masked.counted()
+        self.masked, self.negatives = self.masked + found, self.negatives + negatives
+        return {"masked": found, "negatives": negatives}
+
+    def _scales_down(self) -> bool:
+        """Whether gradients that are not finite are float16's, and a smaller scale may bring them into range."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() >= 1.0
+
+    def look(self, step: int) -> None:
+        """Measure dev, keep the state if it is the best, and note whether patience has run out."""
+        if self.around.score is None:
+            return
+        values = self.around.score() if step else self.around.base
+        metric = self.recipe.guard.metric
+        assert metric is not None
+        epoch = self.course.epoch(step)
+        warming = step < warmup_steps(self.course.steps, self.recipe.train.warmup)
+        decision = self.stopping.see(Look(step, epoch, values[metric], warming))
+        self.latest = values[metric]
+        if decision.best:
+            self.keeper.keep(self.model)
+        if decision.stop and step < self.course.steps:
+            self.stopped = decision.reason
+        self._write({"step": step, "epoch": epoch, "dev": dict(values), "best": decision.best, "stop": decision.reason})
+        self.pace.restart()
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        self.history.write(json.dumps(finite(record), allow_nan=False) + "\n")
+        self.history.flush()
+
+    def _speed(self, step: int) -> tuple[float, float]:
+        """Texts per second and seconds left; asked before dev is measured, which is not training."""
+        size = self.recipe.train.batch_size
+        assert isinstance(size, int)
+        return self.pace.after(step, size * self.course.accumulate * _texts_per_row(self.train))
+
+    def _progress(self, step: int, epoch: float, loss: float, pace: tuple[float, float]) -> Progress:
+        speed, left = pace
+        best = self.stopping.best
+        return Progress(
+            step,
+            self.course.steps,
+            epoch,
+            loss,
+            speed,
+            left,
+            self.recipe.guard.metric,
+            best.value if best else None,
+            self.latest,
+        )
+
+
+def host_arguments(recipe: Recipe, folder: str, first: int = 0) -> Any:
+    """The host's arguments of a phase from step `first`; `RecipeError` for what it refuses in `train.extra`."""
+    settings = recipe.train
+    assert isinstance(settings.batch_size, int)
+    try:
+        return arguments(
+            folder=folder,
+            seed=recipe.seed + first,  # every phase has dropout of its own
+            batch_size=settings.batch_size,
+            accumulate=settings.accumulate,
+            extra=dict(settings.extra),
+        )
+    except (TypeError, ValueError, ImportError) as error:
+        raise RecipeError(Problem("train.extra", f"the trainer refuses it: {error}", "mend or remove it")) from None
+
+
+def _texts_per_row(train: Prepared) -> int:
+    return 2 if train.shape == "classes" else len(train.text_columns)
