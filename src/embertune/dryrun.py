@@ -16,7 +16,7 @@ from embertune.model.layers import find_layers
 from embertune.plan import Plan, plan
 from embertune.recipe import Recipe
 from embertune.recipe.explain import to_yaml
-from embertune.recipe.guidance import TRAINING_PASSES
+from embertune.recipe.rules import TRAINING_PASSES
 from embertune.recipe.units import parse_span
 from embertune.watch import Watcher
 

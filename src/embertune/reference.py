@@ -14,9 +14,11 @@ from pydantic import BaseModel
 
 from embertune.recipe import load_recipe
 from embertune.recipe.extra import OWNED, PASSED
-from embertune.recipe.guidance import RANGES, RULES, Facts, Resolved, decide, get
+from embertune.recipe.guidance import Resolved, decide
+from embertune.recipe.load import get
 from embertune.recipe.losses import LOSSES, LossRow, Option, Sampler
 from embertune.recipe.measured import MEASURED
+from embertune.recipe.rules import RANGES, RULES, Facts
 from embertune.recipe.sections import Recipe, Shape
 
 _INTRO = """\

@@ -10,9 +10,11 @@ import pytest
 
 from embertune.errors import RecipeError
 from embertune.recipe import Recipe, load_recipe
-from embertune.recipe.guidance import RANGES, RULES, Facts, Resolved, decide, get
+from embertune.recipe.guidance import Resolved, decide
+from embertune.recipe.load import get
 from embertune.recipe.losses import LOSSES, losses_for
 from embertune.recipe.measured import MEASURED
+from embertune.recipe.rules import RANGES, RULES, Facts
 from embertune.recipe.sections import LossOptions, Shape
 
 TEXTS = {

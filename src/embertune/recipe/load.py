@@ -29,6 +29,14 @@ def replace(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     return check(_overridden(recipe.model_dump(exclude_unset=True), changes))
 
 
+def get(recipe: Recipe, path: str) -> Any:
+    """The leaf at a dotted path."""
+    value: Any = recipe
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
 def parse_setting(text: str) -> tuple[str, Any]:
     """`'train.epochs=2'` as `('train.epochs', 2)`, the value read as YAML 1.2."""
     key, equals, value = text.partition("=")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from embertune.recipe.guidance import Resolved, get
+from embertune.recipe.guidance import Resolved
+from embertune.recipe.load import get
 from embertune.recipe.load import replace as with_leaves
 from embertune.recipe.measured import Measured
 from embertune.recipe.sections import Recipe

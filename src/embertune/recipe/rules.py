@@ -1,0 +1,246 @@
+"""The rules: facts of data and model -> a setting, the reason, the source; and what is published of settings.
+
+Rules of one setting are tried in order; the first whose condition holds decides. Settings are decided in the order of
+`RULES`, so a rule may rest on what was decided before it (batch size on the loss, epochs on the rows, evaluations on
+both).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from embertune.recipe.losses import LOSSES
+from embertune.recipe.positives import keeps_apart
+from embertune.recipe.sections import Recipe
+
+SBERT = "Reimers & Gurevych 2019, arXiv:1908.10084"
+BERT = "Devlin et al. 2019, arXiv:1810.04805, appendix A"
+STABILITY = "Mosbach et al. 2021, arXiv:2006.04884"
+MEASURED = "measured, docs/lab.md"
+
+#: Share of the training work that the dev evaluations of a run may take, where the number of evaluations is `auto`.
+EVALUATION_BUDGET = 0.15
+#: A trained text costs a forward and a backward pass: about three forward passes
+#: (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
+TRAINING_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known before training. `shape` is that of the rows as trained, `origin` that of the file.
+
+    `texts_per_row` is how many texts a training row puts through the model, `dev_texts` how many one dev evaluation
+    does (0 without dev), `dev_metric` and `test_metric` the headline metrics of the sides ('' without them).
+    """
+
+    shape: str
+    origin: str
+    rows: int
+    roles: tuple[str, ...]
+    classes: int = 0
+    texts_per_row: int = 2
+    dev_texts: int = 0
+    dev_metric: str = ""
+    dev_metrics: tuple[str, ...] = ()
+    test_metric: str = ""
+    test_metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """If `when` holds, `setting` becomes `value`; `reason` may name facts in braces."""
+
+    setting: str
+    when: Callable[[Facts, Recipe], bool]
+    value: Callable[[Facts, Recipe], Any]
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values outside `low` to `high` are unusual: one note, with the source, never an error."""
+
+    setting: str
+    low: float
+    high: float
+    source: str
+
+
+def _always(_facts: Facts, _recipe: Recipe) -> bool:
+    return True
+
+
+def _shape(*names: str) -> Callable[[Facts, Recipe], bool]:
+    return lambda facts, _recipe: facts.shape in names
+
+
+def _rows_from(least: int) -> Callable[[Facts, Recipe], bool]:
+    return lambda facts, _recipe: facts.rows >= least
+
+
+def _const(value: Any) -> Callable[[Facts, Recipe], Any]:
+    return lambda _facts, _recipe: value
+
+
+def _in_batch(recipe: Recipe) -> bool:
+    return recipe.train.loss != "auto" and LOSSES[recipe.train.loss].in_batch_negatives
+
+
+def _pairs_of_classes(facts: Facts, recipe: Recipe) -> bool:
+    return facts.shape == "classes" and recipe.train.loss == "multiple_negatives_ranking"
+
+
+def steps_per_epoch(facts: Facts, recipe: Recipe) -> float:
+    """Optimizer steps in one pass, from the resolved batch size; the sampler may need a few more."""
+    assert isinstance(recipe.train.batch_size, int)
+    return max(1.0, facts.rows / (recipe.train.batch_size * recipe.train.accumulate))
+
+
+def _total_steps(facts: Facts, recipe: Recipe) -> float:
+    train = recipe.train
+    if train.max_steps is not None:
+        return train.max_steps
+    assert isinstance(train.epochs, int | float)
+    return train.epochs * steps_per_epoch(facts, recipe)
+
+
+def _eval_every(facts: Facts, recipe: Recipe) -> str:
+    assert isinstance(recipe.train.batch_size, int)
+    steps = _total_steps(facts, recipe)
+    trained = steps * recipe.train.batch_size * recipe.train.accumulate * facts.texts_per_row
+    affordable = EVALUATION_BUDGET * TRAINING_PASSES * trained / max(1, facts.dev_texts)
+    evaluations = min(max(2.0, affordable), 20.0, steps)
+    return f"{max(1, math.ceil(steps / evaluations))} steps"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "train.loss",
+        _shape("pairs", "retrieval", "triplets"),
+        _const("multiple_negatives_ranking"),
+        "{shape}: every other text of the batch is a negative for free",
+        "Henderson et al. 2017, arXiv:1705.00652",
+    ),
+    Rule(
+        "train.loss",
+        lambda f, _: f.shape == "classes" and f.classes >= 16,
+        _const("multiple_negatives_ranking"),
+        "{classes} classes: pairs of one class, all classes of a batch distinct, beat the batch triplet losses",
+        MEASURED,
+    ),
+    Rule(
+        "train.loss",
+        _shape("classes"),
+        _const("batch_all_triplet"),
+        "{classes} classes are too few for batches of distinct classes",
+        "Hermans et al. 2017, arXiv:1703.07737",
+    ),
+    Rule(
+        "train.loss",
+        _shape("scored"),
+        _const("cosent"),
+        "scores: the order of the pairs is what Spearman measures",
+        "Huang et al. 2024, CoSENT",
+    ),
+    Rule(
+        "train.loss",
+        _shape("labelled"),
+        _const("online_contrastive"),
+        "pairs labelled 0 or 1: learn from the hard ones of each batch",
+        "Hadsell et al. 2006",
+    ),
+    Rule(
+        "train.known_positives",
+        lambda f, r: keeps_apart(r.train, f.shape),
+        _const("apart"),
+        "a text that stands twice in a batch would be its own negative",
+        MEASURED,
+    ),
+    Rule(
+        "train.batch_size",
+        _pairs_of_classes,
+        lambda f, _: min(64, f.classes),
+        "at most one pair of each of the {classes} classes",
+        MEASURED,
+    ),
+    Rule(
+        "train.batch_size",
+        lambda f, r: _in_batch(r) and f.rows >= 256,
+        _const(64),
+        "every row of a batch is a negative for the others: 64 beat 16 on 368 rows",
+        MEASURED,
+    ),
+    Rule(
+        "train.batch_size",
+        lambda _, r: _in_batch(r),
+        lambda f, _: max(4, f.rows // 4),
+        "{rows} rows: as many negatives as a quarter of them gives",
+        "Henderson et al. 2017, arXiv:1705.00652",
+    ),
+    Rule("train.batch_size", _rows_from(2_000), _const(64), "64 fits everywhere", BERT + ": 16 or 32 on small sets"),
+    Rule(
+        "train.batch_size",
+        _always,
+        _const(16),
+        "{rows} rows: small batches leave enough steps to learn in",
+        SBERT + ", section 3.1",
+    ),
+    Rule("train.epochs", lambda _, r: r.train.max_steps is not None, _const(None), "train.max_steps decides", ""),
+    Rule("train.epochs", _rows_from(20_000), _const(1), "{rows} rows: one pass is enough", SBERT + ", section 3.1"),
+    Rule(
+        "train.epochs",
+        _rows_from(2_000),
+        _const(3),
+        "{rows} rows: a few passes, stopped early if dev falls",
+        SBERT + ", section 4.2",
+    ),
+    Rule(
+        "train.epochs",
+        _always,
+        _const(5),
+        "{rows} rows: small sets need several passes; the best state on dev is kept",
+        MEASURED + "; " + STABILITY,
+    ),
+    Rule(
+        "train.learning_rate",
+        lambda f, _: f.rows < 2_000,
+        _const(5e-5),
+        "{rows} rows make few steps: the upper end of the published rates",
+        BERT,
+    ),
+    Rule(
+        "train.learning_rate",
+        _always,
+        _const(2e-5),
+        "the published rate for fine-tuning encoders",
+        SBERT + ", section 3.1",
+    ),
+    Rule(
+        "guard.eval_every",
+        lambda f, _: f.dev_texts > 0,
+        _eval_every,
+        "evaluations encode at most 15 % of what training does (at least 2, at most 20): {dev_texts} texts each",
+        "DESIGN",
+    ),
+    Rule("guard.metric", lambda f, _: f.dev_metric != "", lambda f, _: f.dev_metric, "the headline of {shape}", ""),
+    Rule(
+        "evaluate.primary",
+        lambda f, _: f.test_metric != "",
+        lambda f, _: f.test_metric,
+        "the headline of the first test set",
+        "",
+    ),
+)
+
+RANGES: tuple[Range, ...] = (
+    Range("train.learning_rate", 1e-6, 1e-4, BERT + ": 2e-5 to 5e-5; " + SBERT + ": 2e-5"),
+    Range("train.warmup", 0.0, 0.3, SBERT + ", section 3.1: 0.1"),
+    Range("train.weight_decay", 0.0, 0.1, BERT + ": 0.01"),
+    Range("train.gradient_clip", 0.1, 10.0, "BERT's published training code: 1.0"),
+    Range("train.epochs", 0.01, 40, STABILITY + ": up to 20 epochs on small sets"),
+    Range("train.batch_size", 8, 8192, SBERT + ": 16; larger with in-batch negatives"),
+)
