@@ -21,6 +21,7 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from embertune.engine import shelf
 from embertune.engine import tokens as tokens_module
 from embertune.engine.reading import reading
 from embertune.engine.segment import ENDING, Segment, keys, made, merged, opened, write
@@ -282,7 +283,7 @@ def test_many_small_files_become_few_and_nothing_is_lost(
     assert onlooker is not None
     onlooker.add(texts[:3])
     assert store.add(texts) == 197
-    assert len(list(tmp_path.rglob(f"*{ENDING}"))) <= tokens_module.MANY
+    assert len(list(tmp_path.rglob(f"*{ENDING}"))) <= shelf.MANY
     shuffled = random.Random(0).sample(texts, 200)
     for one in (store, onlooker, open_store(model, tmp_path)):
         assert one is not None
@@ -378,7 +379,7 @@ def test_texts_that_share_the_first_half_of_their_key_are_told_apart(tmp_path: P
     lengths = np.array([1, 2, 3, 4])
     ids = np.repeat(np.arange(4, dtype=np.int32), lengths)
     write(tmp_path / "a", [made(high[::-1], low[::-1], ids, lengths, lengths)])
-    segment = opened(tmp_path / "a")
+    segment = opened(tmp_path / "a", ids.dtype)
     assert segment is not None
     rows = segment.find(np.append(high, np.uint64(7)), np.append(low, np.uint64(6)))
     assert rows.tolist() == [0, 1, 2, 3, -1]
@@ -447,7 +448,7 @@ def test_a_process_killed_while_it_writes_leaves_nothing_half_written(
         process.send_signal(signal.SIGKILL)
     (folder,) = tmp_path.iterdir()
     (folder / "left.half").write_bytes(b"as a writer leaves it that was killed")
-    assert all(opened(path) is not None for path in folder.glob(f"*{ENDING}"))
+    assert all(opened(path, np.dtype(np.uint16)) is not None for path in folder.glob(f"*{ENDING}"))
     model = tiny_model()
     store = open_store(model, tmp_path)
     assert store is not None

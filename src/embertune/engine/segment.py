@@ -1,8 +1,11 @@
-"""Many texts as tokens in one memory-mapped file: an index sorted by the texts' hashes, and their tokens end to end."""
+"""Many texts in one memory-mapped file: an index sorted by the texts' hashes, and what is kept of their tokens, end to
+end: ids, or the states of a layer.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import struct
 from collections.abc import Iterable, Sequence
@@ -21,7 +24,7 @@ Ids = npt.NDArray[Any]
 
 ENDING = ".tokens"
 _MAGIC = b"embertok"
-#: At the end of a file: magic, version of the format, bytes of a token, texts, tokens.
+#: At the end of a file: magic, version of the format, bytes that are kept of a token, texts, tokens.
 _FOOTER = struct.Struct("<8sIIQQ")
 _VERSION = 1
 #: The columns of the index in the order in which they are written, with the bytes of a row.
@@ -31,7 +34,12 @@ _ROW = sum(np.dtype(kind).itemsize for _, kind in _INDEX)
 
 def keys(texts: Iterable[str]) -> tuple[Halves, Halves]:
     """The 128-bit hashes of texts (BLAKE2b) as two halves, (n,) each: equal texts have equal keys on every machine."""
-    joined = b"".join([hashlib.blake2b(t.encode("utf-8", "surrogatepass"), digest_size=16).digest() for t in texts])
+    return keys_of(t.encode("utf-8", "surrogatepass") for t in texts)
+
+
+def keys_of(texts: Iterable[bytes]) -> tuple[Halves, Halves]:
+    """As `keys`, of what stands for texts."""
+    joined = b"".join([hashlib.blake2b(text, digest_size=16).digest() for text in texts])
     halves = np.frombuffer(joined, dtype="<u8").reshape(-1, 2).astype(np.uint64)
     return np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1])
 
@@ -41,7 +49,7 @@ class Segment:
     """Texts and their tokens; texts (n,) ascending by key `(high, low)`, each there once.
 
     Text `i` has the tokens `ids[start[i]:start[i] + length[i]]`, cut to what the model reads, of `count[i]` before.
-    Arrays lie in memory, or in the file `path`.
+    `ids` are (tokens,), or (tokens, d) where states are kept. Arrays lie in memory, or in the file `path`.
     """
 
     high: Halves
@@ -95,7 +103,7 @@ def write(path: Path, parts: Sequence[Segment]) -> None:
             file.write(np.ascontiguousarray(index[name]).data)
         for part in parts:
             file.write(np.ascontiguousarray(part.ids).data)
-        file.write(_FOOTER.pack(_MAGIC, _VERSION, parts[0].ids.itemsize, texts, tokens))
+        file.write(_FOOTER.pack(_MAGIC, _VERSION, _width(parts[0].ids), texts, tokens))
 
     publish(path, fill)
 
@@ -117,15 +125,27 @@ def _joined(parts: Sequence[Segment]) -> dict[str, Any]:
     return {name: column[first] for name, column in index.items()}
 
 
-def opened(path: Path) -> Segment | None:
-    """The segment in a file, memory-mapped; None where the file is not whole. OSError where it cannot be read."""
+def _width(ids: Ids) -> int:
+    """Bytes that are kept of a token."""
+    return ids.itemsize * math.prod(ids.shape[1:])
+
+
+def opened(path: Path, item: np.dtype[Any]) -> Segment | None:
+    """The segment in a file, memory-mapped; None where the file is not whole, or keeps no `item` of a token.
+
+    OSError where it cannot be read.
+    """
     with path.open("rb") as file:
         size = path.stat().st_size
         if size < _FOOTER.size:
             return None
         file.seek(size - _FOOTER.size)
         magic, version, width, texts, tokens = _FOOTER.unpack(file.read(_FOOTER.size))
-        if (magic, version) != (_MAGIC, _VERSION) or size != texts * _ROW + tokens * width + _FOOTER.size:
+        if (magic, version, width) != (
+            _MAGIC,
+            _VERSION,
+            item.itemsize,
+        ) or size != texts * _ROW + tokens * width + _FOOTER.size:
             return None
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     columns: dict[str, Any] = {}
@@ -133,5 +153,5 @@ def opened(path: Path) -> Segment | None:
     for name, kind in _INDEX:
         columns[name] = np.frombuffer(memory, dtype=kind, count=texts, offset=at)
         at += columns[name].nbytes
-    ids = np.frombuffer(memory, dtype=np.uint16 if width == 2 else np.int32, count=tokens, offset=at)
+    ids = np.frombuffer(memory, dtype=item, count=tokens, offset=at)
     return Segment(**columns, ids=ids, path=path)
