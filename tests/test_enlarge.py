@@ -81,6 +81,15 @@ def test_no_copy_becomes_what_test_asks_for(settings: dict[str, Any], tmp_path: 
     assert any("would repeat a text of dev or test" in note.text for note in found.data.notes)
 
 
+def test_the_neighbours_of_held_out_texts_are_rows_as_they_were_and_no_copies(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = tiny.write_jsonl(tmp_path / "classes.jsonl", tiny.toy_classes(80))
+    found = plan(load_recipe(set={**settings, "data.train": str(rows), "data.test": 0.2}), None, None, Silent())
+    assert len(found.data.sides.train) > len(found.plain.train)
+    assert len(found.scene.tests[0].index["reference"]) == len(found.plain.train)
+
+
 def test_a_dry_run_tells_of_the_copies(settings: dict[str, Any]) -> None:
     heard = Heard()
     preview = dry_run(load_recipe(set=settings), heard)

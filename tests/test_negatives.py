@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from embertune.data.prepare import Given
 from embertune.errors import DataError, ModelError, RecipeError
 from embertune.model.save import fingerprint
 from embertune.negatives import mining_anew
@@ -111,6 +112,29 @@ def test_what_cannot_be_mined_is_refused_with_what_would_do(tiny_model: Loader) 
         planned(tiny_model(), tiny.toy_pairs(10), num_negatives=10, range_max=20)
     with pytest.raises(ModelError, match="nowhere"):
         planned(tiny_model(), tiny.toy_pairs(60), model="/nowhere/at/all")
+
+
+@pytest.mark.parametrize(
+    ("rows", "leaves", "said"),
+    [
+        (tiny.toy_pairs, {"train.loss": "cosent"}, r"train.loss: cosent takes scored, labelled, and the data is trip"),
+        (tiny.toy_pairs, {"guard.metric": "cosine_acuracy"}, r"guard.metric: found 'cosine_acuracy'"),
+        (tiny.toy_pairs, {"data.negatives.every": 2, "train.epochs": 2}, r"every: found 2, and training ends after 2"),
+        (tiny.toy_scored, {}, r"data.negatives: has no effect on scored rows"),
+        (tiny.toy_triplets, {"train.loss": "triplet", "train.known_positives": "mask"}, r"train.known_positives: has"),
+    ],
+)
+def test_what_cannot_be_is_told_before_a_model_is_loaded_or_anything_is_mined(
+    rows: Callable[[int], list[dict[str, Any]]], leaves: dict[str, Any], said: str
+) -> None:
+    nowhere = {"model.name": "/nowhere", "data.negatives.model": "/nowhere/at/all"}
+    with pytest.raises(RecipeError, match=said):
+        plan(load_recipe(set={**nowhere, **leaves}), Given(rows(60)), None, Silent())
+
+
+def test_a_prompt_for_negatives_that_are_mined_is_taken(tiny_model_path: Path) -> None:
+    leaves = {"model.name": str(tiny_model_path), "model.prompts": {"negative": "not: "}, "data.negatives": {}}
+    assert plan(load_recipe(set=leaves), Given(tiny.toy_pairs(60)), None, Silent()).built.role_prompts
 
 
 @pytest.mark.parametrize(

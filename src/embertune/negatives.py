@@ -10,7 +10,7 @@ from typing import Any
 from embertune.data.prepare import Data
 from embertune.data.prepared import Prepared, ShapeName
 from embertune.engine.pack import unpack
-from embertune.mining import Mined, check_shape, joined, kept, make_pool, mine, notes, record
+from embertune.mining import Mined, joined, kept, make_pool, mine, notes, record
 from embertune.mining.pool import Pool
 from embertune.model.build import Built, build, pooling_of
 from embertune.model.encode import Encode, make_encode
@@ -33,13 +33,12 @@ class Sharpened:
 def with_negatives(data: Data, recipe: Recipe, built: Built, watch: Watcher) -> Sharpened:
     """Mine with the model to be trained, or the one that is named; unchanged data where nothing is asked for.
 
-    Raises RecipeError for rows without anchor and positive, ModelError for a model that is not there, and DataError
-    where there are too few texts.
+    Rows have anchor and positive. Raises ModelError for a model that is not there, and DataError where there are too
+    few texts.
     """
     section = recipe.data.negatives
     if section is None:
         return Sharpened(data, None)
-    check_shape(data.sides.train.shape)
     other = None if section.model is None else build(section.model)
     watch.stage("negatives", section.model or "mined with the model to be trained")
     source = built if other is None else on_fastest_path(other, recipe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,10 @@ from embertune.engine.precision import PARITY_TEXTS
 from embertune.engine.tokens import TokenStore
 from embertune.enlarge import enlarged
 from embertune.errors import Problem, RecipeError
-from embertune.evaluate.scene import Scene, arrange, metric_names
+from embertune.evaluate.scene import Scene, arrange, metric_names, test_metrics
 from embertune.evaluate.score import Encode
 from embertune.examine import examine
+from embertune.mining import check_shape
 from embertune.model.build import Built
 from embertune.model.encode import make_encode
 from embertune.model.load import leaves_of, load, on_fastest_path
@@ -38,6 +40,7 @@ from embertune.recipe.settle import Ask, settle
 from embertune.tokenise import texts_of, tokenise
 from embertune.training.course import Course, plan_course
 from embertune.training.memory import Memory
+from embertune.training.renewal import check_every
 from embertune.training.room import find_room, uncut
 from embertune.training.session import host_arguments
 from embertune.watch import Watcher
@@ -70,28 +73,37 @@ class Plan:
     findings: tuple[Finding, ...] = ()
 
 
+def read(recipe: Recipe, given: Given | None, watch: Watcher) -> Data:
+    """The rows of a run by side, before anything is added to train."""
+    watch.stage("data", str(recipe.data.train or "handed over"))
+    data = prepare(recipe, given)
+    watch.rows(data.origin, _sizes(data), describe(data.sides.train) if recipe.report.examples else ())
+    return data
+
+
 def plan(
     recipe: Recipe,
-    given: Given | None,
+    given: Given | Data | None,
     model: SentenceTransformer | None,
     watch: Watcher,
     known: Mapping[str, Measured] | None = None,
 ) -> Plan:
     """Prepare the data, load the model, and decide everything that is still `auto`; nothing is written but tokens.
 
-    `known` are decisions that were measured when this run began; they are taken as they are.
+    `given` may be what `read` gave already. `known` are decisions that were measured when this run began; they are
+    taken as they are.
     """
-    watch.stage("data", str(recipe.data.train or "handed over"))
-    data = prepare(recipe, given)
+    data = given if isinstance(given, Data) else read(recipe, given, watch)
     plain = data.sides
-    watch.rows(data.origin, _sizes(data), describe(data.sides.train) if recipe.report.examples else ())
+    scene = arrange(plain, recipe.evaluate.similarity)
+    facts = facts_of(data, scene)
+    _foresee(recipe, data, facts)
     watch.stage("model", str(recipe.model.name if model is None else "handed over"))
     built = on_fastest_path(load(recipe.model, model), recipe)
     mined = with_negatives(data, recipe, built, watch)
     data = enlarged(mined.data, recipe, built)
-    scene = arrange(data.sides, recipe.evaluate.similarity, plain.train)
     data = dataclasses.replace(data, sides=balanced(data.sides, recipe.data.balance, recipe.seed))
-    resolved = _resolve(recipe, data, built, scene, handed_over=model is not None)
+    resolved = _resolve(recipe, data, built, _of_rows(facts, data.sides.train), handed_over=model is not None)
     sample = _sample(data.sides.train)
     refuse_idle(resolved, built.model)
     resolved = settle(resolved, known or {}, _asks(built, sample))
@@ -135,9 +147,20 @@ def _sizes(data: Data) -> dict[str, int]:
     return {"train": len(sides.train), **held, **{f"test {name}": len(rows) for name, rows in sides.tests.items()}}
 
 
-def _resolve(recipe: Recipe, data: Data, built: Built, scene: Scene, handed_over: bool) -> Resolved:
+def _foresee(recipe: Recipe, data: Data, facts: Facts) -> None:
+    """Refuse what the rows, as they will be, rule out: before a model is loaded and negatives are mined with it."""
+    section = recipe.data.negatives
+    if section is not None:
+        check_shape(facts.shape)
+        texts, roles = facts.texts_per_row + section.num_negatives, (*facts.roles, "negative")
+        facts = dataclasses.replace(facts, shape="triplets", texts_per_row=texts, roles=roles)
+    train = decide(replace(recipe, dict(data.settings)), facts).recipe.train
+    if section is not None and section.every is not None and isinstance(train.epochs, int | float):
+        check_every(section.every, math.ceil(train.epochs))
+
+
+def _resolve(recipe: Recipe, data: Data, built: Built, facts: Facts, handed_over: bool) -> Resolved:
     """Every `auto` decided, with all reasons; also refuses now what the trainer would refuse later."""
-    facts = facts_of(data, scene)
     leaves, why = leaves_of(recipe.model, built, facts.roles, handed_over)
     decided = decide(replace(recipe, {**data.settings, **leaves}), facts)
     host_arguments(decided.recipe, ".")
@@ -176,19 +199,29 @@ def with_own_loss(planned: Plan, loss: object) -> Plan:
 
 def facts_of(data: Data, scene: Scene) -> Facts:
     """What guidance decides from."""
-    train, dev = data.sides.train, scene.dev
+    dev = scene.dev
     dev_metrics = metric_names(dev, scene.similarities) if dev else ()
-    tests = [metric_names(evalset, scene.similarities) for evalset in scene.tests]
-    return Facts(
-        shape=train.shape,
+    facts = Facts(
+        shape="",
         origin=data.origin,
-        rows=len(train),
-        roles=tuple(dict.fromkeys(role_of(column) for column in train.text_columns)),
-        classes=len(train.classes),
-        texts_per_row=2 if train.shape == "classes" else len(train.text_columns),
+        rows=0,
+        roles=(),
         dev_texts=dev.texts_to_encode if dev else 0,
         dev_metric=scene.dev_headline,
         dev_metrics=tuple(name.removeprefix(f"{dev.name}_") for name in dev_metrics) if dev else (),
         test_metric=scene.test_headline,
-        test_metrics=tuple(name for names in tests for name in names),
+        test_metrics=test_metrics(scene),
+    )
+    return _of_rows(facts, data.sides.train)
+
+
+def _of_rows(facts: Facts, train: Prepared) -> Facts:
+    """The same facts, with those of the rows as they stand now."""
+    return dataclasses.replace(
+        facts,
+        shape=train.shape,
+        rows=len(train),
+        roles=tuple(dict.fromkeys(role_of(column) for column in train.text_columns)),
+        classes=len(train.classes),
+        texts_per_row=2 if train.shape == "classes" else len(train.text_columns),
     )

@@ -60,27 +60,34 @@ def _of_items(prepared: Prepared, evalset: EvalSet, rows: Mask) -> Mask:
     return items
 
 
+def renamed(part: Part, metric: str) -> str:
+    """The name of a metric of the whole set, as that of the part."""
+    return f"{part.name}_{metric.removeprefix(f'{part.whole}_')}"
+
+
 def scored_apart(whole: Scores, part: Part) -> Scores:
     """The scores of a part, from those of the whole: nothing is encoded again, and documents stay what they were."""
-    name = part.name
-
-    def renamed(metric: str) -> str:
-        return f"{name}_{metric.removeprefix(f'{whole.name}_')}"
-
-    items = {renamed(metric): values[part.items] for metric, values in whole.items.items()}
+    items = {renamed(part, metric): values[part.items] for metric, values in whole.items.items()}
     resample = {
-        renamed(metric): Statistic(one.kind, one.truth[part.items], tuple(values[part.items] for values in one.parts))
+        renamed(part, metric): Statistic(
+            one.kind, one.truth[part.items], tuple(values[part.items] for values in one.parts)
+        )
         for metric, one in whole.resample.items()
     }
     found = {metric: float(values.mean()) for metric, values in items.items()}
     found |= {metric: one.value() for metric, one in resample.items()}
     return Scores(
-        name=name,
+        name=part.name,
         shape=whole.shape,
-        values={renamed(metric): found[renamed(metric)] for metric in whole.comparable},
+        values={renamed(part, metric): found[renamed(part, metric)] for metric in whole.comparable},
         items=items,
         resample=resample,
         groups=whole.groups[part.items],
         thresholds={},
-        headline=renamed(whole.headline),
+        headline=renamed(part, whole.headline),
     )
+
+
+def _taken(whole: Statistic, items: Mask) -> Statistic:
+    """The same statistic of some items."""
+    return Statistic(whole.kind, whole.truth[items], tuple(values[items] for values in whole.parts))

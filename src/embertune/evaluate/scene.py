@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embertune.data.prepared import Prepared, Sides
-from embertune.evaluate.apart import Part, parts_of, scored_apart
+from embertune.evaluate.apart import Part, parts_of, renamed, scored_apart
 from embertune.evaluate.evalset import EvalSet, build_evalset
 from embertune.evaluate.score import Encode, Scores, headline, score
 from embertune.evaluate.similarity import SimilarityName
@@ -41,10 +41,11 @@ def _headline(evalset: EvalSet, similarity: SimilarityName) -> str:
     return headline(evalset.name, evalset.shape, similarity)
 
 
-def arrange(sides: Sides, similarities: Sequence[SimilarityName], known: Prepared | None = None) -> Scene:
+def arrange(sides: Sides, similarities: Sequence[SimilarityName]) -> Scene:
     """Name and arrange the sets: `{name}-dev`, `{name}-test`. For classes, neighbours are looked for in train.
 
-    Test items with a text that stands in `known` (train, without what was added to it) are scored apart, if any.
+    Test items with a text that stands in train are scored apart, if any. `sides` are those before anything is added to
+    train, so that what is added changes no measure.
     """
 
     def built(prepared: Prepared, name: str) -> EvalSet:
@@ -52,7 +53,7 @@ def arrange(sides: Sides, similarities: Sequence[SimilarityName], known: Prepare
 
     dev = built(sides.dev, f"{sides.dev.name}-dev") if sides.dev else None
     tests = {name: built(prepared, f"{name}-test") for name, prepared in sides.tests.items()}
-    parts = tuple(parts_of(sides.train if known is None else known, sides.tests, tests))
+    parts = tuple(parts_of(sides.train, sides.tests, tests))
     return Scene(dev, tuple(tests.values()), tuple(similarities), parts)
 
 
@@ -67,6 +68,13 @@ def metric_names(evalset: EvalSet, similarities: Sequence[SimilarityName]) -> tu
         return np.random.default_rng(0).standard_normal((len(texts), 2)).astype(np.float32)
 
     return score(stand_in, evalset, similarities).comparable
+
+
+def test_metrics(scene: Scene) -> tuple[str, ...]:
+    """The full names of all that will be measured on test: of every set, then of the parts that are scored apart."""
+    names = {evalset.name: metric_names(evalset, scene.similarities) for evalset in scene.tests}
+    apart = {part.name: [renamed(part, name) for name in names[part.whole]] for part in scene.parts}
+    return tuple(name for several in (*names.values(), *apart.values()) for name in several)
 
 
 def measure(encode: Encode, scene: Scene, thresholds: Mapping[str, float] | None = None) -> tuple[Scores, ...]:

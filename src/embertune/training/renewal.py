@@ -22,9 +22,19 @@ def boundaries(every: int, lengths: Sequence[int], batches: int, accumulate: int
         if number % every == 0 and step < steps:
             found.append(step)
     if not found:
-        problem = f"found {every}, and training ends after {len(lengths)} passes"
-        raise RecipeError(Problem(f"{WHERE}.every", problem, "write a smaller number, leave it out, or train longer"))
+        raise _too_late(every, len(lengths))
     return tuple(found)
+
+
+def check_every(every: int, passes: int) -> None:
+    """Raise RecipeError where training ends before negatives could be mined anew, as far as passes tell."""
+    if every >= passes:
+        raise _too_late(every, passes)
+
+
+def _too_late(every: int, passes: int) -> RecipeError:
+    found = f"found {every}, and training ends after {passes} passes"
+    return RecipeError(Problem(f"{WHERE}.every", found, "write a smaller number, leave it out, or train longer"))
 
 
 def as_planned(plan: Callable[[int, int], Batches], lengths: Sequence[int]) -> Callable[[int, int], Batches]:
