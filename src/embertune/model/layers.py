@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 Kind = Literal["embeddings", "block", "backbone", "top", "head"]
 
 #: Where families keep the number of their blocks. ALBERT's `num_hidden_groups` are the blocks that really exist.
-_DEPTHS = ("num_hidden_groups", "num_hidden_layers", "n_layers", "num_layers", "n_layer")
+DEPTHS = ("num_hidden_groups", "num_hidden_layers", "n_layers", "num_layers", "n_layer")
 #: Parts of a backbone outside its blocks that the first block or all of them read: they belong to the bottom.
 _BOTTOM = ("emb", "rel_", "relative", "wte", "wpe", "shared", "encoder.LayerNorm", "encoder.conv")
 
@@ -112,7 +112,7 @@ def _blocks(backbone: nn.Module | None, prefix: str) -> tuple[list[str], int]:
         return [], 1
     config = getattr(backbone, "config", None)
     config = config.get_text_config() if isinstance(config, PreTrainedConfig) else config
-    depths = [getattr(config, name) for name in _DEPTHS if isinstance(getattr(config, name, None), int)]
+    depths = [getattr(config, name) for name in DEPTHS if isinstance(getattr(config, name, None), int)]
     if not depths:
         return [], 1
     for name, module in backbone.named_modules():
