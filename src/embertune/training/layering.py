@@ -1,0 +1,81 @@
+"""Which layers are trained at which rate while a run goes on: rows, groups, thaws and their ramps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import nn
+
+from embertune.model.freezing import held
+from embertune.model.layers import find_layers
+from embertune.recipe.sections import TrainSection
+from embertune.training.course import Course, Phase
+from embertune.training.guard import Look
+from embertune.training.optimizer import Group, groups
+from embertune.training.rates import rows_of
+from embertune.training.stall import stalls
+from embertune.training.thaw import ramp, thawed, thaws
+
+
+class Layering:
+    """The layers of a model in training. `groups` are the same for the whole run, frozen layers included."""
+
+    def __init__(
+        self, model: SentenceTransformer, heads: Mapping[str, nn.Parameter], settings: TrainSection, course: Course
+    ) -> None:
+        self.model, self.course, self.section = model, course, settings.unfreeze
+        self.table = find_layers(model)
+        self.rows = rows_of(self.table, heads, settings, course.last_frozen(settings.unfreeze))
+        self.groups: list[Group] = groups(model, heads, self.rows, settings.weight_decay)
+        self.frozen = course.phases[0].frozen
+        self.thawed_at: dict[str, int] = {}
+        self.thaws = 0  # of those that dev decides over
+
+    def begin(self, phase: Phase) -> list[str]:
+        """The rows that are thawed with the phase, from now on part of the training."""
+        left = thawed(phase.frozen, self.section, self.thaws) if self.section and self._by_dev else phase.frozen
+        before, after = self.frozen.names(self.table), left.names(self.table)
+        new = [row.name for row in self.rows if set(row.parameters) & before and not set(row.parameters) & after]
+        self.frozen = left
+        self.thawed_at |= dict.fromkeys(new, phase.first)
+        return new
+
+    def held(self) -> AbstractContextManager[None]:
+        """Inside, what is frozen at the moment is not trained."""
+        return held(self.model, self.frozen.names(self.table))
+
+    def factor(self, row: str, step: int) -> float:
+        """The share of its rate that a row has at `step` because it was thawed not long ago."""
+        since = self.thawed_at.get(row)
+        return 1.0 if since is None else ramp(step, since, self.course.ramp)
+
+    def rates(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """The rate of every row that is trained at the moment, the highest first."""
+        names = self.frozen.names(self.table)
+        resting = {row.name for row in self.rows if set(row.parameters) <= names}
+        return {g["row"]: g["lr"] for g in optimizer.param_groups if g["row"] not in resting}
+
+    def warming(self, step: int) -> bool:
+        """Whether the rate of something thawed still rises."""
+        return any(step < since + self.course.ramp for since in self.thawed_at.values())
+
+    def waiting(self, step: int) -> bool:
+        """Whether a thaw is still to come after `step`: until then, dev says nothing about the end of training."""
+        if self.section is not None and self._by_dev:
+            return self.thaws < thaws(self.course.phases[0].frozen, self.section)
+        return any(phase.first > step and phase.frozen != self.frozen for phase in self.course.phases)
+
+    def stalled(self, looks: Iterable[Look]) -> bool:
+        """Whether dev has stopped improving since the last thaw, so that the next is due; takes note of it."""
+        if self.section is None or self.section.stall is None or not self.waiting(0):
+            return False
+        due = stalls(looks, self.section.stall) > self.thaws
+        self.thaws += due
+        return due
+
+    @property
+    def _by_dev(self) -> bool:
+        return self.section is not None and self.section.stall is not None
