@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 from embertune.data.prepare import Given
-from embertune.errors import DataError, ModelError, RecipeError
+from embertune.errors import DataError, ModelError, RecipeError, RunFolderError
 from embertune.model.save import fingerprint
 from embertune.negatives import mining_anew
 from embertune.plan import Plan, plan
@@ -78,6 +80,45 @@ def test_a_run_that_mines_anew_repeats_bit_for_bit_and_says_when(tiny_model: Loa
         audit = json.loads((tmp_path / name / "audit.json").read_text())["negatives"]
         assert audit["anchors"] == sum(audit["scores"]["counts"]["positive"])
     assert prints[0] == prints[1]
+
+
+class Hears(Silent):
+    """Notes the stages of a run."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def stage(self, name: str, detail: str = "") -> None:
+        self.stages.append(name)
+
+
+def test_a_finished_run_asked_for_again_mines_augments_and_loads_nothing(tiny_model_path: Path, tmp_path: Path) -> None:
+    miner, out = tmp_path / "miner", tmp_path / "run"
+    shutil.copytree(tiny_model_path, miner)
+    leaves = {"model.name": str(tiny_model_path), "data.negatives": {"model": str(miner)}, "train.max_steps": 2}
+    recipe = load_recipe(set={**leaves, "data.augment": {"delete": 0.2}})
+    first = run(recipe, out, train=tiny.toy_pairs(60))
+    shutil.rmtree(miner)
+    for again in (recipe, load_recipe(out / "recipe.yaml")):
+        hears = Hears()
+        assert run(again, out, train=tiny.toy_pairs(60), watch=hears) == first
+        assert hears.stages == ["data", "finished"]
+    with pytest.raises(RunFolderError, match="was begun on other data"):
+        run(recipe, out, train=tiny.toy_pairs(61))
+
+
+def test_a_finished_run_is_not_taken_for_that_of_another_model_or_loss(tiny_model: Loader, tmp_path: Path) -> None:
+    recipe = load_recipe(set={"train.max_steps": 1, "data.dev": "none", "data.test": "none"})
+    run(recipe, tmp_path, train=tiny.toy_pairs(40), model=tiny_model())
+    hears = Hears()
+    run(recipe, tmp_path, train=tiny.toy_pairs(40), model=tiny_model(), watch=hears)
+    assert hears.stages == ["data", "finished"]
+    other = tiny_model()
+    for parameter in other.parameters():
+        parameter.data = parameter.data.flip(0)
+    for handed in ({"model": other}, {"model": tiny_model(), "loss": MultipleNegativesRankingLoss}):
+        with pytest.raises(RunFolderError, match="with another model handed over"):
+            run(recipe, tmp_path, train=tiny.toy_pairs(40), **handed)
 
 
 def test_mining_anew_changes_the_mined_columns_only(tiny_model: Loader) -> None:

@@ -195,8 +195,18 @@ def test_a_finished_run_gives_its_result_and_does_nothing(usual: tuple[et.Recipe
     stages = Stages()
     again = et.run(made, first.out, watch=stages)
     assert again == first
-    assert stages.names == ["data", "model", "finished"]
+    assert stages.names == ["data", "finished"]
     assert {path: path.stat().st_mtime_ns for path in first.out.rglob("*") if path.name != "recipe.yaml"} == before
+
+
+def test_the_resolved_recipe_of_a_finished_run_and_one_that_comes_to_the_same_are_known_too(
+    usual: tuple[et.Recipe, et.Result],
+) -> None:
+    made, first = usual
+    stages = Stages()
+    assert et.run(et.load_recipe(first.out / "recipe.yaml"), first.out, watch=stages) == first
+    assert stages.names == ["data", "finished"]
+    assert et.run(et.replace(made, {"train.loss": "multiple_negatives_ranking"}), first.out) == first
 
 
 def test_the_folder_of_another_recipe_is_refused_and_not_touched(

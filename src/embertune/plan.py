@@ -113,7 +113,7 @@ def plan(
     resolved = dataclasses.replace(resolved, notes=(*resolved.notes, *notes_on(resolved.recipe, built.model, sample)))
     for text in (*(note.text for note in data.notes), *built.notes, *resolved.notes):
         watch.note(text)
-    fingerprint = _fingerprint(data, None if model is None else built)
+    fingerprint = inputs(data, model)
     tokens = open_tokens(built.model)
     encoders = _encoders(built, resolved.recipe, tokens)
     tokenise(tokens, texts_of(data.sides.train, scene, built.role_prompts), watch)
@@ -173,11 +173,17 @@ def _asks(built: Built, sample: Sequence[str]) -> dict[str, Ask]:
     return {"train.precision": ask_precision(built.model, sample)}
 
 
-def _fingerprint(data: Data, handed_over: Built | None) -> str:
-    """Of the data, and of the weights of a model that is handed over."""
-    if handed_over is None:
-        return data.fingerprint
-    return hashlib.sha256(f"{data.fingerprint} {weights(handed_over.model)}".encode()).hexdigest()
+def inputs(data: Data, model: SentenceTransformer | None, loss: object = None) -> str:
+    """One sha256 of the rows, of the weights of a model that is handed over, and of the name of such a loss."""
+    found = data.fingerprint
+    if model is not None:
+        found = hashlib.sha256(f"{found} {weights(model)}".encode()).hexdigest()
+    return found if loss is None else _with_loss(found, loss)
+
+
+def _with_loss(fingerprint: str, loss: object) -> str:
+    name = getattr(loss, "__qualname__", type(loss).__qualname__)
+    return hashlib.sha256(f"{fingerprint} {name}".encode()).hexdigest()
 
 
 def with_own_loss(planned: Plan, loss: object) -> Plan:
@@ -192,9 +198,7 @@ def with_own_loss(planned: Plan, loss: object) -> Plan:
     resolved = uncut(planned.resolved, planned.memory, planned.free)
     why = f"a loss handed over from Python takes the place of {resolved.recipe.train.loss}, with its batches"
     resolved = dataclasses.replace(resolved, reasons={**resolved.reasons, "train.loss": why})
-    name = getattr(loss, "__qualname__", type(loss).__qualname__)
-    fingerprint = hashlib.sha256(f"{planned.fingerprint} {name}".encode()).hexdigest()
-    return dataclasses.replace(planned, resolved=resolved, fingerprint=fingerprint)
+    return dataclasses.replace(planned, resolved=resolved, fingerprint=_with_loss(planned.fingerprint, loss))
 
 
 def facts_of(data: Data, scene: Scene) -> Facts:

@@ -19,7 +19,7 @@ from embertune.plan import Plan
 from embertune.recipe.explain import to_yaml
 from embertune.recipe.measured import as_record
 from embertune.report import Facts, Side
-from embertune.rundir import AUDIT, HISTORY, MANIFEST, MODEL, RunDir, write_json
+from embertune.rundir import AUDIT, HISTORY, MANIFEST, MODEL, Asked, RunDir, write_json
 from embertune.training.fit import Fit
 
 
@@ -36,8 +36,8 @@ class Clock:
         self.seconds[stage], self._last = now - self._last, now
 
 
-def write_start(folder: RunDir, planned: Plan) -> None:
-    """Write manifest.json and audit.json."""
+def write_start(folder: RunDir, planned: Plan, asked: Asked) -> None:
+    """Write manifest.json and audit.json; what was asked for stands in the manifest, so that it is known again."""
     data, recipe = planned.data, planned.resolved.recipe
     record = manifest(
         fingerprint=planned.fingerprint,
@@ -47,7 +47,7 @@ def write_start(folder: RunDir, planned: Plan) -> None:
         machine=_machine(planned),
         measured=as_record(planned.resolved.measured),
     )
-    write_json(folder.file(MANIFEST), record)
+    write_json(folder.file(MANIFEST), {**record, "asked": asked.as_record()})
     write_json(folder.file(AUDIT), audit_of(planned))
 
 

@@ -18,12 +18,12 @@ from embertune.evaluate.score import Scores
 from embertune.model.prompts import column_prompts
 from embertune.model.save import save
 from embertune.negatives import mining_anew
-from embertune.plan import Plan, plan, with_audit, with_own_loss
+from embertune.plan import Plan, inputs, plan, read, with_audit, with_own_loss
 from embertune.recipe import Recipe
 from embertune.record import Clock, facts_of_run, write_start
 from embertune.report import to_card, write
 from embertune.result import Result, keep, read_result
-from embertune.rundir import HISTORY, MODEL, RunDir, claim, measured_in, told_plainly
+from embertune.rundir import HISTORY, MODEL, Asked, RunDir, claim, is_finished, measured_in, told_plainly
 from embertune.training.fit import Fit, fit
 from embertune.training.session import Surroundings
 from embertune.watch import Silent, Watcher
@@ -50,15 +50,18 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
     what happens. Raises `EmbertuneError` for all that a user can put right.
     """
     watch, clock = watch or Silent(), Clock()
-    planned = plan(recipe, Given(train, dev, test), model, watch, measured_in(Path(out)))
+    data = read(recipe, Given(train, dev, test), watch)
+    asked = Asked(recipe, inputs(data, model, loss))
+    if is_finished(Path(out), asked):
+        return finished(Path(out), watch)
+    planned = plan(recipe, data, model, watch, measured_in(Path(out)))
     planned = planned if loss is None else with_own_loss(planned, loss)
     folder = claim(Path(out), planned.resolved, planned.fingerprint)
     if folder.finished:
-        watch.stage("finished", f"{folder.path} holds this run already")
-        return read_result(folder.path)
+        return finished(folder.path, watch)
     planned = with_audit(planned, watch)
     with told_plainly(folder.path):
-        write_start(folder, planned)
+        write_start(folder, planned, asked)
         clock.mark("prepare")
 
         watch.stage("baseline", ", ".join(evalset.name for evalset in planned.scene.tests) or "no test rows")
@@ -83,6 +86,12 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         write(facts, folder.path)
         unpack(planned.built.model)
         return keep(folder.path, proof, choice, cuts, clock.seconds)
+
+
+def finished(out: Path, watch: Watcher) -> Result:
+    """What the finished run in `out` came to."""
+    watch.stage("finished", f"{out} holds this run already")
+    return read_result(out)
 
 
 def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher) -> Fit:

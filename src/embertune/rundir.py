@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from embertune.errors import RunFolderError
-from embertune.recipe import load_recipe
+from embertune.recipe import Recipe, load_recipe
 from embertune.recipe.explain import to_yaml
 from embertune.recipe.guidance import Resolved
 from embertune.recipe.measured import Measured, as_record, from_record
@@ -45,6 +46,34 @@ class RunDir:
         return self.path / name
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What somebody asked for: the recipe as it was given, and one sha256 of rows, weights and loss handed over."""
+
+    recipe: Recipe
+    inputs: str
+
+    def as_record(self) -> dict[str, str]:
+        """What the manifest keeps of it."""
+        return {"recipe": hashlib.sha256(to_yaml(self.recipe, {}).encode()).hexdigest(), "inputs": self.inputs}
+
+
+def is_finished(out: Path, asked: Asked) -> bool:
+    """Whether `out` holds the finished run of just this, told from what it keeps: nothing has to be planned for it.
+
+    False says little: the recipe may be written otherwise and come to the same, which `claim` finds out. Raises
+    RunFolderError where the same recipe ran on other rows.
+    """
+    if not (out / METRICS).is_file() or not (out / MANIFEST).is_file():
+        return False
+    kept, wanted = read_json(out / MANIFEST).get("asked"), asked.as_record()
+    if kept is None or (kept["recipe"] != wanted["recipe"] and load_recipe(out / RECIPE) != asked.recipe):
+        return False
+    if kept["inputs"] != wanted["inputs"]:
+        raise _on_other_data(out)
+    return True
+
+
 def claim(out: Path, resolved: Resolved, fingerprint: str) -> RunDir:
     """Make `out` the folder of this run, or find that it already is.
 
@@ -65,13 +94,17 @@ def claim(out: Path, resolved: Resolved, fingerprint: str) -> RunDir:
     elif (out / RECIPE).is_file() and load_recipe(out / RECIPE) != resolved.recipe:
         raise RunFolderError(str(out), f"holds the run of another recipe ({RECIPE} differs)", "choose another --out")
     elif read_json(out / MANIFEST).get("fingerprint") != fingerprint:
-        found = "was begun on other data or with another model handed over (its fingerprint differs)"
-        raise RunFolderError(str(out), found, "choose another --out")
+        raise _on_other_data(out)
     with told_plainly(out):
         for half in halves:
             half.unlink(missing_ok=True)
     write_text(out / RECIPE, to_yaml(resolved.recipe, resolved.reasons, _HEADER))
     return RunDir(out, finished=(out / METRICS).is_file())
+
+
+def _on_other_data(out: Path) -> RunFolderError:
+    found = "was begun on other data or with another model handed over (its fingerprint differs)"
+    return RunFolderError(str(out), found, "choose another --out")
 
 
 def measured_in(out: Path) -> dict[str, Measured]:
