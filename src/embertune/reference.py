@@ -16,9 +16,12 @@ from embertune.recipe import load_recipe
 from embertune.recipe.extra import OWNED, PASSED
 from embertune.recipe.guidance import Resolved, decide
 from embertune.recipe.load import get
-from embertune.recipe.losses import LOSSES, LossRow, Option, Sampler
+from embertune.recipe.losses import LOSSES, LossRow, Sampler
 from embertune.recipe.measured import MEASURED
+from embertune.recipe.optimizers import OPTIMIZERS
+from embertune.recipe.options import Option
 from embertune.recipe.rules import RANGES, RULES, Facts
+from embertune.recipe.schedules import SCHEDULES
 from embertune.recipe.sections import Recipe, Shape
 
 _INTRO = """\
@@ -45,7 +48,7 @@ _MOST_ROWS, _MOST_CLASSES = 1_000_000, 1_000
 
 def to_markdown() -> str:
     """The whole reference, as it stands in docs/recipe.md."""
-    parts = [_INTRO, *_sections(), _losses(), _decisions(), _unusual(), _extra()]
+    parts = [_INTRO, *_sections(), _losses(), _steps(), _decisions(), _unusual(), _extra()]
     return "\n".join(parts)
 
 
@@ -81,11 +84,6 @@ def _leaves(section: type[BaseModel], prefix: str, *, deep: bool) -> Iterator[tu
 
 def _losses() -> str:
     losses = ((f"`{name}`", row.means, _put_together(row), row.source) for name, row in LOSSES.items())
-    options = (
-        (f"`{name}`", f"`{option}`", f"`{_yaml(of.default)}`", of.means, _usual(of))
-        for name, row in LOSSES.items()
-        for option, of in row.options.items()
-    )
     return "\n".join(
         (
             "## Losses\n",
@@ -96,7 +94,40 @@ def _losses() -> str:
             *(f"- `{name}`: {means}" for name, means in _BATCHES.items()),
             "",
             "Options of losses, in `train.loss_options`:\n",
-            _table(("loss", "option", "default", "meaning", "usual"), options),
+            _options("loss", LOSSES),
+        )
+    )
+
+
+def _options(kind: str, table: Mapping[Any, Any]) -> str:
+    """The options of the rows of a table."""
+    rows = (
+        (f"`{name}`", f"`{option}`", f"`{_yaml(of.default)}`", of.means, _usual(of))
+        for name, row in table.items()
+        for option, of in row.options.items()
+    )
+    return _table((kind, "option", "default", "meaning", "usual"), rows)
+
+
+def _steps() -> str:
+    """Optimizers and schedules."""
+    optimizers = (
+        (f"`{name}`", row.means, "apart from the gradient" if row.decoupled else "added to the gradient", row.source)
+        for name, row in OPTIMIZERS.items()
+    )
+    schedules = ((f"`{name}`", row.means, "yes" if row.falls else "no", row.source) for name, row in SCHEDULES.items())
+    return "\n".join(
+        (
+            "## Optimizers and schedules\n",
+            "`train.optimizer` is one of these. `sgd` has no published rate for such models, so it wants one in the",
+            "recipe.\n",
+            _table(("optimizer", "its step", "weight decay", "source"), optimizers),
+            "Options of optimizers, in `train.optimizer_options`:\n",
+            _options("optimizer", OPTIMIZERS),
+            "`train.schedule` is one of these. `train.floor` is the rate to which those fall that can.\n",
+            _table(("schedule", "after warm-up", "floor", "source"), schedules),
+            "Options of schedules, in `train.schedule_options`:\n",
+            _options("schedule", SCHEDULES),
         )
     )
 

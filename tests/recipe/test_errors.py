@@ -28,7 +28,7 @@ def written(folder: Path, text: str, name: str = "recipe.yaml") -> Path:
 @pytest.mark.parametrize(
     ("path", "remedy"),
     [
-        ("train.learning_rat", "did you mean 'learning_rate'?"),
+        ("train.learning_rat", "did you mean 'learning_rate' or 'layer_rates'?"),
         ("train.bacth_size", "did you mean 'batch_size'?"),
         ("sed", "did you mean 'seed'?"),
         ("train.patience", "did you mean 'guard.patience'?"),
@@ -63,7 +63,7 @@ def test_several_problems_stand_on_lines_of_their_own_under_the_name_of_the_file
         load_recipe(path)
     assert str(caught.value).splitlines() == [
         f"{path}: 2 problems",
-        "  train.warmup: found 2; write a share from 0 to below 1",
+        "  train.warmup: found 2; write a share from 0 to below 1, or steps or epochs: '100 steps', '0.5 epoch'",
         "  seed: found 'x'; write a whole number from 0",
     ]
 
@@ -74,7 +74,10 @@ def test_several_problems_stand_on_lines_of_their_own_under_the_name_of_the_file
         ("seed", "2", "found '2'; write a whole number from 0"),
         ("seed", True, "found True; write a whole number from 0"),
         ("seed", 1.5, "found 1.5; write a whole number from 0"),
-        ("train.warmup", "0.1", "found '0.1'; write a share from 0 to below 1"),
+        ("train.warmup", "0.1", "found '0.1', which needs a number and a unit, such as '500 steps', '0.25 epoch'"),
+        ("train.warmup", "auto", "found 'auto', which needs a number and a unit, such as '500 steps', '0.25 epoch'"),
+        ("train.warmup", "3 evaluations", "found '3 evaluations', which counts in steps or epochs; write a share"),
+        ("train.optimizer_options.betas", [0.9], "found (0.9,); write two numbers from 0 to below 1"),
         ("train.weight_decay", True, "found True; write a number from 0 to 1"),
         ("train.batch_size", 16.0, "found 16.0; write auto or a whole number of at least 2"),
         ("train.batch_size", 1, "found 1; write auto or a whole number of at least 2"),
@@ -82,7 +85,7 @@ def test_several_problems_stand_on_lines_of_their_own_under_the_name_of_the_file
         ("train.epochs", float("inf"), "found inf; write auto, a number above 0, or null with train.max_steps"),
         ("train.learning_rate", float("nan"), "found nan; write auto or a number above 0, such as 2e-5"),
         ("train.gradient_clip", float("inf"), "found inf; write null or a number above 0"),
-        ("train.schedule", "linaer", "found 'linaer'; write linear, cosine or constant"),
+        ("train.schedule", "linaer", "found 'linaer'; write one of linear, cosine, constant"),
         ("report.examples", "yes", "found 'yes'; write true or false"),
         ("report.examples", 1, "found 1; write true or false"),
         ("model.pooling", "average", "found 'average'; write auto, mean, cls, max, "),

@@ -38,7 +38,8 @@ LEAVES: dict[str, st.SearchStrategy[Any]] = {
     "train.learning_rate": st.just("auto") | st.floats(1e-12, 1),
     "train.weight_decay": st.floats(0, 1),
     "train.schedule": st.sampled_from(["linear", "cosine", "constant"]),
-    "train.warmup": st.floats(0, 0.99),
+    "train.warmup": st.floats(0, 0.99) | st.sampled_from(["100 steps", "0.5 epoch"]),
+    "train.optimizer_options": st.sampled_from([None, {"betas": (0.8, 0.9)}]),
     "train.gradient_clip": st.none() | positive,
     "train.accumulate": st.integers(1, 99),
     "train.chunk": st.sampled_from(["auto", None]) | st.integers(1, 10**9),
@@ -76,6 +77,8 @@ def test_a_recipe_written_with_any_reasons_is_read_back_equal(
 def test_every_leaf_is_written_in_place() -> None:
     augment = {"swap": 0.1, "translate": {"there": "a/b", "back": "b/a"}}
     sections = {"data.nli": {}, "data.negatives": {}, "data.augment": augment, "train.loss_options": {}}
+    sections |= {"train.optimizer_options": {}, "train.schedule_options": {}, "model.layers": {"keep": 3}}
+    sections |= {"train.freeze": {"layers": 3}, "train.unfreeze": {}, "train.matryoshka": {"dimensions": [8]}}
     recipe = load_recipe(set={**sections, "train.loss": "triplet"})
     lines = [line.strip().partition(":")[0] for line in to_yaml(recipe, {}).splitlines()]
     for path in known_paths():

@@ -9,19 +9,26 @@ from embertune.recipe.extra import OWNED, PASSED
 from embertune.recipe.sections import Recipe
 
 _LEAVES = """
-model.name model.pooling model.prompts model.max_length
-data.train data.dev data.test data.columns data.shape data.group data.limit
-data.nli data.nli.max_per_premise data.nli.neutral data.nli.keep_pairs data.leaks data.near_duplicates
-data.augment data.augment.delete data.augment.swap data.augment.synonyms data.augment.thesaurus data.augment.translate
-data.augment.translate.there data.augment.translate.back data.augment.columns data.augment.copies data.augment.keep
-data.balance
-data.negatives data.negatives.model data.negatives.num_negatives data.negatives.range_min data.negatives.range_max
+model.name model.pooling model.prompts model.max_length model.dropout model.layers model.layers.keep
+model.layers.choose model.dimensions
+data.train data.dev data.test data.columns data.shape data.group data.limit data.nli data.nli.max_per_premise
+data.nli.neutral data.nli.keep_pairs data.leaks data.near_duplicates data.augment data.augment.delete data.augment.swap
+data.augment.synonyms data.augment.thesaurus data.augment.translate data.augment.translate.there
+data.augment.translate.back data.augment.columns data.augment.copies data.augment.keep data.balance data.negatives
+data.negatives.model data.negatives.num_negatives data.negatives.range_min data.negatives.range_max
 data.negatives.relative_margin data.negatives.absolute_margin data.negatives.max_score data.negatives.random
 data.negatives.every
 train.loss train.loss_options train.loss_options.scale train.loss_options.margin train.loss_options.symmetric
-train.loss_options.distance train.known_positives train.guide train.guide_margin
-train.epochs train.max_steps train.batch_size train.learning_rate train.weight_decay
-train.schedule train.warmup train.gradient_clip train.accumulate train.chunk train.precision train.extra
+train.loss_options.distance train.known_positives train.guide train.guide_margin train.epochs train.max_steps
+train.batch_size train.learning_rate train.scale_rate train.optimizer train.optimizer_options
+train.optimizer_options.betas train.optimizer_options.epsilon train.optimizer_options.momentum
+train.optimizer_options.nesterov train.optimizer_options.alpha train.weight_decay train.schedule train.schedule_options
+train.schedule_options.cycles train.schedule_options.div_factor train.schedule_options.factor
+train.schedule_options.patience train.warmup train.floor train.gradient_clip train.accumulate train.matryoshka
+train.matryoshka.dimensions train.matryoshka.weights train.chunk train.layer_decay train.layer_rates train.freeze
+train.freeze.layers train.freeze.embeddings train.freeze.patterns train.unfreeze train.unfreeze.every
+train.unfreeze.layers train.unfreeze.until train.unfreeze.embeddings train.unfreeze.warmup train.unfreeze.patience
+train.average train.precision train.extra
 guard.eval_every guard.patience guard.metric
 evaluate.primary evaluate.similarity
 report.examples

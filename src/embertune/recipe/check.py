@@ -10,11 +10,15 @@ from pydantic import BaseModel, ValidationError
 from embertune.errors import Problem, RecipeError
 from embertune.recipe.augmenting import problems_of_augment
 from embertune.recipe.extra import problems_of_extra
+from embertune.recipe.freezing import problems_of_freezing
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.near import did_you_mean
 from embertune.recipe.negatives import problems_of_negatives
+from embertune.recipe.options import filled, problems_of_options
 from embertune.recipe.positives import guide_conflicts
-from embertune.recipe.sections import LossOptions, Recipe, TrainSection
+from embertune.recipe.scaling import problems_of_rate
+from embertune.recipe.sections import Recipe, TrainSection
+from embertune.recipe.smaller import problems_of_smaller
 
 
 def check(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
@@ -77,7 +81,7 @@ def _near_key(where: str, section: type[BaseModel]) -> str:
     last = where.rsplit(".", 1)[-1]
     elsewhere = [path for path in paths if path.rsplit(".", 1)[-1] == last]
     if elsewhere:
-        return f"did you mean {elsewhere[0]!r}?"
+        return f"did you mean {min(elsewhere, key=lambda path: path.count('.'))!r}?"
     return did_you_mean(last, list(section.model_fields), f"known here: {', '.join(section.model_fields)}")
 
 
@@ -92,6 +96,10 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
         yield Problem("train.epochs", "found null without train.max_steps", "write epochs, max_steps or auto")
     yield from _loss_conflicts(train)
     yield from guide_conflicts(train)
+    model = recipe.model
+    yield from problems_of_smaller(model.layers, model.dimensions, train.matryoshka, train.loss)
+    yield from problems_of_rate(recipe)
+    yield from problems_of_freezing(train.freeze, train.unfreeze, dev=recipe.data.dev != "none")
     yield from _chunk_conflicts(train)
     yield from problems_of_extra(train.extra)
     yield from _data_conflicts(recipe)
@@ -102,18 +110,10 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
 def _loss_conflicts(train: TrainSection) -> Iterator[Problem]:
     if train.loss_options is None:
         return
-    given = {name: v for name, v in train.loss_options.model_dump().items() if v is not None}
     if train.loss == "auto":
         yield Problem("train.loss_options", "found options without a named loss", "name the loss in train.loss")
         return
-    options = LOSSES[train.loss].options
-    for name, value in given.items():
-        path = f"train.loss_options.{name}"
-        if name not in options:
-            takes = ", ".join(options) or "no options"
-            yield Problem(path, f"has no effect on {train.loss}", f"leave it out; {train.loss} takes {takes}")
-        elif options[name].choices and value not in options[name].choices:
-            yield Problem(path, f"found {value!r}", f"{train.loss} takes {', '.join(options[name].choices)}")
+    yield from problems_of_options("train.loss_options", train.loss, LOSSES[train.loss].options, train.loss_options)
 
 
 #: Arguments of the trainer that wrap the model or cut it up; gradient caching has not been tested with them.
@@ -155,7 +155,5 @@ def _guard_conflicts(recipe: Recipe) -> Iterator[Problem]:
 
 def loss_options(train: TrainSection) -> dict[str, float | bool | str]:
     """All options of the named loss, the table's defaults filled in; the loss must not be `auto`."""
-    given = train.loss_options or LossOptions()
-    chosen = {name: getattr(given, name) for name in LossOptions.model_fields}
     assert train.loss != "auto"
-    return {n: o.default if chosen[n] is None else chosen[n] for n, o in LOSSES[train.loss].options.items()}
+    return filled(LOSSES[train.loss].options, train.loss_options)

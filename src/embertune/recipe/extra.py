@@ -43,8 +43,9 @@ _INSTEAD = {
     "use data.columns": "label_names remove_unused_columns",
     "leave it out: batches are put together as train.loss needs them": """
         batch_sampler multi_dataset_batch_sampler dataloader_drop_last train_sampling_strategy length_column_name""",
-    "leave it out: the optimizer is AdamW with its usual constants": """
-        optim optim_args optim_target_modules adam_beta1 adam_beta2 adam_epsilon learning_rate_mapping""",
+    "use train.optimizer": "optim",
+    "use train.optimizer_options": "optim_args adam_beta1 adam_beta2 adam_epsilon",
+    "leave it out: rates are those of the recipe": "optim_target_modules learning_rate_mapping",
     "leave it out: no loss here has use for it": "label_smoothing_factor router_mapping",
     "use train.precision": "bf16 fp16 tf32",
     "leave it out: evaluation is embertune's own": """

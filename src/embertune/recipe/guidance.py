@@ -9,12 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from embertune.errors import Problem, RecipeError
-from embertune.recipe.check import loss_options
 from embertune.recipe.load import get, replace
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.measured import Measured
 from embertune.recipe.misfits import misfits_of_data, misfits_of_loss, misfits_of_metrics
+from embertune.recipe.optimizers import OPTIMIZERS
+from embertune.recipe.options import unusual_options
 from embertune.recipe.rules import RANGES, RULES, Facts
+from embertune.recipe.scaling import highest_rate, notes_on_accumulation, reasons_of_rate
+from embertune.recipe.schedules import SCHEDULES
 from embertune.recipe.sections import Recipe
 
 
@@ -51,7 +54,8 @@ def decide(recipe: Recipe, facts: Facts) -> Resolved:
     if not facts.test_metric:
         recipe = replace(recipe, {"evaluate.primary": None})
     _refuse(misfits_of_metrics(recipe, facts))
-    return Resolved(recipe, reasons, tuple(_unusual(recipe)))
+    reasons |= reasons_of_rate(recipe.train)
+    return Resolved(recipe, reasons, tuple(_unusual(recipe, facts)))
 
 
 def _refuse(problems: Iterator[Problem]) -> None:
@@ -59,16 +63,21 @@ def _refuse(problems: Iterator[Problem]) -> None:
         raise RecipeError(found)
 
 
-def _unusual(recipe: Recipe) -> Iterator[str]:
+def _unusual(recipe: Recipe, facts: Facts) -> Iterator[str]:
+    train = recipe.train
+    assert train.loss != "auto"
     for limits in RANGES:
         value = get(recipe, limits.setting)
+        if limits.setting == "train.learning_rate":
+            value = highest_rate(train) if OPTIMIZERS[train.optimizer].published else None
         if isinstance(value, int | float) and not limits.low <= value <= limits.high:
             published = f"{limits.low:g} to {limits.high:g} is published ({limits.source})"
             yield f"{limits.setting}: {value} is unusual; {published}"
-    assert recipe.train.loss != "auto"
-    options = LOSSES[recipe.train.loss].options
-    for name, value in loss_options(recipe.train).items():
-        usual = options[name].usual
-        if usual and not usual[0] <= float(value) <= usual[1]:
-            source = LOSSES[recipe.train.loss].source
-            yield f"train.loss_options.{name}: {value} is unusual; {usual[0]:g} to {usual[1]:g} is published ({source})"
+    for where, row, given in (
+        ("train.loss_options", LOSSES[train.loss], train.loss_options),
+        ("train.optimizer_options", OPTIMIZERS[train.optimizer], train.optimizer_options),
+        ("train.schedule_options", SCHEDULES[train.schedule], train.schedule_options),
+    ):
+        yield from unusual_options(where, row.options, given, row.source)
+    pairs = LOSSES[train.loss].samplers[facts.shape] == "class_pairs"
+    yield from notes_on_accumulation(train, facts.classes if pairs else None)

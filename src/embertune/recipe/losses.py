@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from embertune.recipe.options import Option
+
 LossName = Literal[
     "multiple_negatives_ranking",
     "triplet",
@@ -25,21 +27,13 @@ Sampler = Literal["distinct", "class_pairs", "class_groups", "shuffled"]
 
 
 @dataclass(frozen=True)
-class Option:
-    """A setting of a loss: its default, the values it may have and where its published range ends."""
-
-    default: float | bool | str
-    means: str
-    usual: tuple[float, float] | None = None
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class LossRow:
     """A loss as the recipe sees it. `samplers` maps each accepted shape to the way its batches are put together.
 
     `most_texts` is how many texts a row may have, None for any number. `passing` is how many times what the loss keeps
-    for the way back it takes for a moment besides; `weighted` says that rows can be weighed by their class.
+    for the way back it takes for a moment besides; `weighted` says that rows can be weighed by their class,
+    `fixed_length` that the loss has weights of its own, for vectors of one length, `by_row` that it is the mean of what
+    each row gives by itself, so that batches added up are a larger batch.
     """
 
     means: str
@@ -50,6 +44,8 @@ class LossRow:
     most_texts: int | None = None
     passing: float = 1.0
     weighted: bool = False
+    fixed_length: bool = False
+    by_row: bool = False
 
     @property
     def shapes(self) -> tuple[str, ...]:
@@ -85,6 +81,7 @@ LOSSES: dict[LossName, LossRow] = {
         },
         source="Schroff et al. 2015, arXiv:1503.03832, section 3.1",
         most_texts=3,
+        by_row=True,
     ),
     "contrastive": LossRow(
         means="similar pairs are drawn together, others pushed beyond a margin",
@@ -95,6 +92,7 @@ LOSSES: dict[LossName, LossRow] = {
         },
         source="Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping, section 2.1",
         weighted=True,
+        by_row=True,
     ),
     "online_contrastive": LossRow(
         means="contrastive, on the hard pairs of each batch only",
@@ -110,6 +108,7 @@ LOSSES: dict[LossName, LossRow] = {
         samplers={"scored": "shuffled", "labelled": "shuffled"},
         options={},
         source="Reimers & Gurevych 2019, arXiv:1908.10084, section 3 (regression objective)",
+        by_row=True,
     ),
     "cosent": LossRow(
         means="pairs must be ordered by similarity as they are by score",
@@ -148,6 +147,8 @@ LOSSES: dict[LossName, LossRow] = {
         options={},
         source="Reimers & Gurevych 2019, arXiv:1908.10084, section 3 (classification objective)",
         weighted=True,
+        fixed_length=True,
+        by_row=True,
     ),
 }
 assert set(LOSSES) == set(get_args(LossName))

@@ -9,9 +9,13 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from embertune.recipe.augmenting import AugmentSection
 from embertune.recipe.balancing import Balance
+from embertune.recipe.freezing import Freeze, Unfreeze
 from embertune.recipe.losses import LossName
 from embertune.recipe.negatives import NegativesSection
+from embertune.recipe.optimizers import OptimizerName, OptimizerOptions
+from embertune.recipe.schedules import ScheduleName, ScheduleOptions
 from embertune.recipe.section import Section, leaf
+from embertune.recipe.smaller import Layers, Matryoshka, Rate, Rates
 from embertune.recipe.units import parse_span
 
 Auto = Literal["auto"]
@@ -20,14 +24,13 @@ ROLES = ("anchor", "positive", "negative", "sentence1", "sentence2", "premise", 
 Similarity = Literal["cosine", "dot", "manhattan", "euclidean"]
 Pooling = Literal["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 Shape = Literal["pairs", "triplets", "scored", "labelled", "nli", "classes", "retrieval"]
-Schedule = Literal["linear", "cosine", "constant"]
 KnownPositives = Literal["apart", "mask", "ignore"]
 Precision = Literal["float32", "bfloat16", "float16", "tf32"]
 
 
-def _span(units: tuple[str, ...]) -> Any:
+def _span(units: tuple[str, ...], *, auto: bool = False) -> Any:
     def check(text: str) -> str:
-        if text == "auto":
+        if auto and text == "auto":
             return text
         if parse_span(text).unit not in units:
             raise ValueError(f"counts in {' or '.join(units)}")
@@ -36,7 +39,8 @@ def _span(units: tuple[str, ...]) -> Any:
     return AfterValidator(check)
 
 
-EveryText = Annotated[str, _span(("steps", "epochs"))]
+EveryText = Annotated[str, _span(("steps", "epochs"), auto=True)]
+StretchText = Annotated[str, _span(("steps", "epochs"))]
 PatienceText = Annotated[str, _span(("evaluations", "epochs"))]
 
 
@@ -75,6 +79,22 @@ class ModelSection(Section):
     )
     max_length: Auto | Annotated[int, Field(ge=2)] = leaf(
         "auto", "tokens after which a text is cut", "auto (the model's own) or a whole number of tokens"
+    )
+    dropout: Auto | Rate | Rates | None = leaf(
+        "auto",
+        "dropout of the backbone in training, of every kind it has; the saved model's configuration keeps its own",
+        "auto (the model's own), a number from 0 to below 1, a mapping out of {hidden, attention, embedding}, or null "
+        "for a model without any",
+    )
+    layers: Layers = leaf(
+        None,
+        "cut the backbone to fewer blocks before training; the baseline is the whole model",
+        "null, a number of blocks, or a mapping {keep: 3, choose: first}",
+    )
+    dimensions: Annotated[int, Field(ge=1)] | None = leaf(
+        None,
+        "shorter vectors, by a trained layer that begins as the principal components of training texts",
+        "null or a whole number below the model's own",
     )
 
 
@@ -211,12 +231,37 @@ class TrainSection(Section):
     learning_rate: Auto | Annotated[float, Field(gt=0, le=1)] = leaf(
         "auto", "the highest rate, after warm-up", "auto or a number above 0, such as 2e-5"
     )
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = leaf(
-        0.01, "decoupled weight decay; norms and biases have none", "a number from 0 to 1"
+    scale_rate: Annotated[int, Field(ge=1)] | None = leaf(
+        None,
+        "the rows of a step for which learning_rate is meant; the rate is multiplied by those there are over it",
+        "null or a whole number of rows, such as 64",
     )
-    schedule: Schedule = leaf("linear", "how the rate falls after warm-up", "linear, cosine or constant")
-    warmup: Annotated[float, Field(ge=0, lt=1)] = leaf(
-        0.1, "share of the steps over which the rate rises from 0", "a share from 0 to below 1"
+    optimizer: OptimizerName = leaf(
+        "adamw", "what makes a step of the gradients", f"one of {', '.join(get_args(OptimizerName))}"
+    )
+    optimizer_options: OptimizerOptions | None = leaf(
+        None, "settings of the optimizer named in train.optimizer", "null or a mapping such as {betas: [0.9, 0.98]}"
+    )
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = leaf(
+        0.01,
+        "weight decay, decoupled in adamw and added to the gradient in others; norms and biases have none",
+        "a number from 0 to 1",
+    )
+    schedule: ScheduleName = leaf(
+        "linear", "how the rate falls after warm-up", f"one of {', '.join(get_args(ScheduleName))}"
+    )
+    schedule_options: ScheduleOptions | None = leaf(
+        None, "settings of the schedule named in train.schedule", "null or a mapping such as {cycles: 3}"
+    )
+    warmup: Annotated[float, Field(ge=0, lt=1)] | StretchText = leaf(
+        0.1,
+        "how long the rate rises from 0 (one_cycle: from its first rate): a share of all steps, or so many",
+        "a share from 0 to below 1, or steps or epochs: '100 steps', '0.5 epoch'",
+    )
+    floor: Annotated[float, Field(gt=0, le=1)] | None = leaf(
+        None,
+        "the rate to which the highest one falls in the end; other layers fall to the same share of theirs",
+        "null or a rate below the highest, such as 1e-6",
     )
     gradient_clip: Annotated[float, Field(gt=0)] | None = leaf(
         1.0, "largest norm of all gradients together, heads of losses included", "null or a number above 0"
@@ -224,11 +269,42 @@ class TrainSection(Section):
     accumulate: Annotated[int, Field(ge=1)] = leaf(
         1, "batches whose gradients are added up before a step", "a whole number of at least 1"
     )
+    matryoshka: Matryoshka = leaf(
+        None,
+        "train vectors that can be cut off: the loss is also that of their first so many numbers, and so is test",
+        "null, a list of lengths such as [256, 128, 64], or a mapping {dimensions: [128, 64], weights: [1, 0.5]}",
+    )
     chunk: Auto | Annotated[int, Field(ge=1)] | None = leaf(
         "auto",
         "tokens that are embedded at a time, so that a large batch fits in memory (gradient caching); null takes the "
         "whole batch; auto is null where the longest batch fits, else the most that does",
         "auto, null or a whole number of tokens",
+    )
+    layer_decay: Annotated[float, Field(gt=0, lt=1)] | None = leaf(
+        None,
+        "every layer has this share of the rate of the one above it; the embeddings come last",
+        "null or a number between 0 and 1, such as 0.9",
+    )
+    layer_rates: Mapping[str, Annotated[float, Field(gt=0, le=1)]] | None = leaf(
+        None,
+        "highest rates of single layers: embeddings, top, head, loss, 'block 3', 'blocks 0-5', or a pattern for names "
+        "of parameters; of two keys that meet a parameter, the later counts",
+        "null or a mapping such as {embeddings: 5e-6, blocks 0-5: 1e-5}",
+    )
+    freeze: Freeze = leaf(
+        None,
+        "what is not trained: so many layers from below with the embeddings, or a mapping that says more",
+        "null, a number of layers, a share such as 0.5, 'all but 1', or a mapping {layers: 6, embeddings: false}",
+    )
+    unfreeze: Unfreeze = leaf(
+        None,
+        "give frozen layers back to training, from the top of them, one at a time",
+        "null, '1 epoch', '200 steps', plateau, or a mapping {every: 1 epoch, layers: 2}",
+    )
+    average: Annotated[float, Field(gt=0, lt=1)] | None = leaf(
+        None,
+        "keep a moving average of the weights with this decay; it is what dev measures and what is saved",
+        "null or a number between 0 and 1, such as 0.999",
     )
     precision: Auto | Precision = leaf(
         "auto",
