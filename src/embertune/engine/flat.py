@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,8 @@ _KIND = ("modality", "task")
 _MARK = "_embertune_merged"
 
 Features = dict[str, Any]
+#: Runs a backbone on flat features (1, T) as `FlatForward.backbone` does, its lower blocks' states from elsewhere.
+Prefix = Callable[[Features, Layout, Mapping[str, Any]], Features]
 
 
 class FlatForward:
@@ -32,6 +34,7 @@ class FlatForward:
 
     def __init__(self, module: Transformer) -> None:
         self.module = module
+        self.prefix: Prefix | None = None
         self._padding = counts_from(module.model)
 
     def __call__(self, features: Features, **kwargs: Any) -> Features:
@@ -46,12 +49,8 @@ class FlatForward:
 
     def run(self, columns: Sequence[Features], layout: Layout, kwargs: Mapping[str, Any]) -> list[Features]:
         """All columns in one pass of the backbone; each comes back with its own part."""
-        flat = {key: value for key, value in columns[0].items() if key not in (*OF_TOKENS, *MADE)}
-        for name in OF_TOKENS:
-            if name in columns[0]:
-                flat[name] = layout.lay([column[name] for column in columns])
-        flat["position_ids"] = layout.lay([self._positions(column["input_ids"]) for column in columns])
-        done = self.backbone(flat, layout, kwargs)
+        flat = self.flat(columns, layout)
+        done = self.backbone(flat, layout, kwargs) if self.prefix is None else self.prefix(flat, layout, kwargs)
         tokens = layout.unlay(done["token_embeddings"])
         states = [layout.unlay(state) for state in done.get("all_layer_embeddings", ())]
         for index, column in enumerate(columns):
@@ -60,10 +59,24 @@ class FlatForward:
                 column["all_layer_embeddings"] = tuple(state[index] for state in states)
         return list(columns)
 
+    def flat(self, columns: Sequence[Features], layout: Layout) -> Features:
+        """The features of all columns as flat ones, (1, T) each."""
+        flat = {key: value for key, value in columns[0].items() if key not in (*OF_TOKENS, *MADE)}
+        for name in OF_TOKENS:
+            if name in columns[0]:
+                flat[name] = layout.lay([column[name] for column in columns])
+        flat["position_ids"] = layout.lay([self._positions(column["input_ids"]) for column in columns])
+        return flat
+
     def backbone(self, flat: Features, layout: Layout, kwargs: Mapping[str, Any]) -> Features:
         """The module's own forward on flat features (1, T)."""
         with within(layout):
             return own_forward(self.module, flat, kwargs)
+
+    @property
+    def first_position(self) -> int:
+        """The position of the first token of a row that is not padded on the left."""
+        return 0 if self._padding is None else self._padding + 1
 
     def _positions(self, ids: Tensor) -> Tensor:
         """The position of every token in its padded row (rows, width), as the family counts."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -51,6 +53,11 @@ class Layout:
         """Real and padded tokens of all blocks together."""
         return sum(rows * width for rows, width in self.shapes)
 
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of every text, (texts,), in the order in which they lie flat."""
+        return np.repeat([run.length for run in self.runs], [run.count for run in self.runs])
+
     def lay(self, blocks: Sequence[Tensor]) -> Tensor:
         """Blocks of (rows, width), one for each of `shapes`, as one flat (1, T)."""
         flat = blocks[0].reshape(-1) if len(blocks) == 1 else torch.cat([block.reshape(-1) for block in blocks])
@@ -89,6 +96,18 @@ def lay_out(masks: Sequence[Tensor]) -> Layout | None:
     across = torch.arange(runs[-1].length, device=length.device)
     index = (start[:, None] + across)[across < length[:, None]]
     return Layout(index, runs, tuple((mask.shape[0], mask.shape[1]) for mask in masks))
+
+
+def some(layout: Layout, texts: npt.NDArray[np.intp]) -> tuple[Layout, Tensor]:
+    """The layout of some texts (places in the order in which they lie flat, ascending, repeated if need be).
+
+    Also where their tokens are among the T of `layout`. It belongs to no blocks, so it cannot `unlay`.
+    """
+    lengths = layout.lengths
+    begin, taken = np.cumsum(lengths) - lengths, lengths[texts]
+    shift = begin[texts] - (np.cumsum(taken) - taken)
+    index = torch.from_numpy(np.repeat(shift, taken) + np.arange(int(taken.sum()))).to(layout.index.device)
+    return Layout(index, _runs(taken.tolist()), ()), index
 
 
 def extents(mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -157,6 +157,13 @@ def context(precision: Precision, device: torch.device | str) -> Iterator[None]:
         yield
 
 
+def in_use(device: torch.device) -> Precision:
+    """The precision in which products are done at this moment."""
+    if torch.is_autocast_enabled(device.type):
+        return "float16" if torch.get_autocast_dtype(device.type) is torch.float16 else "bfloat16"
+    return "tf32" if device.type == "cuda" and torch.backends.cuda.matmul.fp32_precision == "tf32" else "float32"
+
+
 @contextmanager
 def _tf32() -> Iterator[None]:
     """The setting has an old and a new name; the old one sets both, and reading it fails where they disagree."""

@@ -1,0 +1,63 @@
+"""What a prefix must show before it is used: that it changes nothing, and that a text's states are its own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import batch_to_device
+from torch import Tensor
+
+from embertune.engine.precision import applied
+from embertune.engine.prefill import Texts, batch, fill
+from embertune.engine.prefix import Prefix, still
+from embertune.errors import EmbertuneError, ModelError
+
+#: How far a component may be from the one without a prefix, as a share of the largest.
+NEAR = 1e-5
+#: Texts that stand together in the passes of the second trial, and tokens of the pass they are compared with.
+COMPANIES, CROWD = (1, 3, 7), 4096
+
+
+def fault(model: SentenceTransformer, prefix: Prefix, texts: Texts) -> str:
+    """Why `prefix` cannot be used, '' where it can: with it, `model` must give what it gives without, within rounding.
+
+    Tried on a few texts while its store (empty, in memory, float32) has none of them, and once from their states.
+    """
+    features = texts.features(np.arange(len(texts.wanted)))
+    try:
+        with torch.no_grad(), still(model), applied(model, prefix.precision):
+            wanted = _tokens(model, features)
+            with prefix.entered():
+                computed = _tokens(model, features)
+                fill(prefix, texts)
+                read = _tokens(model, features)
+    except ModelError as error:
+        return error.found
+    except (EmbertuneError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    far = max(float((made - wanted).abs().max()) for made in (computed, read)) / float(wanted.abs().max() + 1e-30)
+    return "" if far <= NEAR else f"token vectors differ by {far:.1e} of the largest"
+
+
+def steady(prefix: Prefix, texts: Texts) -> bool:
+    """Whether texts have the same states, bit for bit, whatever other texts are in a pass; tried on a few."""
+    order = np.argsort(texts.wanted.lengths, kind="stable")
+    copies = math.ceil(CROWD / max(1, texts.wanted.tokens))
+    lengths = texts.wanted.lengths[order].tolist()
+    crowd = prefix.exact(batch(prefix, texts, np.repeat(order, copies)))
+    alone = torch.split(crowd, [length for length in lengths for _ in range(copies)])[::copies]
+    for company in COMPANIES:
+        for first in range(0, len(order), company):
+            some = slice(first, first + company)
+            if not torch.equal(prefix.exact(batch(prefix, texts, order[some])), torch.cat(alone[some])):
+                return False
+    return True
+
+
+def _tokens(model: SentenceTransformer, features: dict[str, Any]) -> Tensor:
+    made: Tensor = model[0](batch_to_device(dict(features), model.device))["token_embeddings"]
+    return made.float()
