@@ -26,6 +26,8 @@ from embertune.examine import examine
 from embertune.mining import check_shape
 from embertune.model.build import Built
 from embertune.model.encode import make_encode
+from embertune.model.freezing import find_frozen
+from embertune.model.layers import find_layers
 from embertune.model.load import leaves_of, load, on_fastest_path
 from embertune.model.precision import ask_precision, notes_on, refuse_idle
 from embertune.model.prompts import role_of
@@ -37,6 +39,8 @@ from embertune.recipe.guidance import Resolved, decide
 from embertune.recipe.measured import Measured
 from embertune.recipe.rules import Facts
 from embertune.recipe.settle import Ask, settle
+from embertune.recipe.smaller import MATRYOSHKA
+from embertune.smaller import Smaller, lengths_of, make_smaller
 from embertune.tokenise import texts_of, tokenise
 from embertune.training.course import Course, plan_course
 from embertune.training.memory import Memory
@@ -55,6 +59,7 @@ class Plan:
     the texts, for models whose texts can be stored so. `memory` is what a step needs, `free` the bytes that are there
     (None where nothing tells). `plain` are the sides before negatives, copies and balance changed train, `mined` is
     what is kept of the mining of negatives, ready for JSON, `findings` are those of the audit, once it was made.
+    `smaller` is what makes the model smaller than the one that came, which it is from here on.
     """
 
     data: Data
@@ -69,6 +74,7 @@ class Plan:
     tokens: TokenStore | None
     memory: Memory
     free: int | None
+    smaller: Smaller
     mined: Mapping[str, Any] | None = None
     findings: tuple[Finding, ...] = ()
 
@@ -95,30 +101,38 @@ def plan(
     """
     data = given if isinstance(given, Data) else read(recipe, given, watch)
     plain = data.sides
-    scene = arrange(plain, recipe.evaluate.similarity)
+    nested = recipe.train.matryoshka
+    scene = arrange(plain, recipe.evaluate.similarity, nested.dimensions if nested else ())
     facts = facts_of(data, scene)
     _foresee(recipe, data, facts)
     watch.stage("model", str(recipe.model.name if model is None else "handed over"))
     built = on_fastest_path(load(recipe.model, model), recipe)
+    smaller = make_smaller(built.model, recipe)
+    scene = dataclasses.replace(scene, lengths=smaller.lengths)
+    facts = dataclasses.replace(facts, test_metrics=test_metrics(scene))
     mined = with_negatives(data, recipe, built, watch)
     data = enlarged(mined.data, recipe, built)
     data = dataclasses.replace(data, sides=balanced(data.sides, recipe.data.balance, recipe.seed))
+    fingerprint = inputs(data, model)
+    smaller.shrink()
+    built = dataclasses.replace(built, notes=(*built.notes, *smaller.notes()))
     resolved = _resolve(recipe, data, built, _of_rows(facts, data.sides.train), handed_over=model is not None)
     sample = _sample(data.sides.train)
     refuse_idle(resolved, built.model)
     resolved = settle(resolved, known or {}, _asks(built, sample))
     refuse_idle(resolved, built.model)
-    course = plan_course(data.sides.train, resolved.recipe)
+    course = plan_course(
+        data.sides.train, resolved.recipe, find_frozen(find_layers(built.model), resolved.recipe.train.freeze)
+    )
     data = dataclasses.replace(data, sides=dataclasses.replace(data.sides, notes=data.sides.notes + course.notes))
     resolved = dataclasses.replace(resolved, notes=(*resolved.notes, *notes_on(resolved.recipe, built.model, sample)))
     for text in (*(note.text for note in data.notes), *built.notes, *resolved.notes):
         watch.note(text)
-    fingerprint = inputs(data, model)
     tokens = open_tokens(built.model)
     encoders = _encoders(built, resolved.recipe, tokens)
     tokenise(tokens, texts_of(data.sides.train, scene, built.role_prompts), watch)
     room = find_room(built, data.sides.train, resolved, known or {}, tokens)
-    settled = (*encoders, room.resolved, course, fingerprint, tokens, room.memory, room.free)
+    settled = (*encoders, room.resolved, course, fingerprint, tokens, room.memory, room.free, smaller)
     return Plan(data, plain, built, scene, *settled, mined.record)
 
 
@@ -162,9 +176,10 @@ def _foresee(recipe: Recipe, data: Data, facts: Facts) -> None:
 def _resolve(recipe: Recipe, data: Data, built: Built, facts: Facts, handed_over: bool) -> Resolved:
     """Every `auto` decided, with all reasons; also refuses now what the trainer would refuse later."""
     leaves, why = leaves_of(recipe.model, built, facts.roles, handed_over)
-    decided = decide(replace(recipe, {**data.settings, **leaves}), facts)
+    nested, told = lengths_of(recipe, built.model)
+    decided = decide(replace(recipe, {**data.settings, **leaves, **nested}), facts)
     host_arguments(decided.recipe, ".")
-    reasons = {path: reason for path, reason in {**data.reasons, **why, **decided.reasons}.items() if reason}
+    reasons = {path: reason for path, reason in {**data.reasons, **why, **told, **decided.reasons}.items() if reason}
     return Resolved(decided.recipe, reasons, decided.notes)
 
 
@@ -194,6 +209,11 @@ def with_own_loss(planned: Plan, loss: object) -> Plan:
         found = "found mask, and a loss is handed over, which embertune cannot mask"
         raise RecipeError(
             Problem("train.known_positives", found, "write apart or ignore, which decide over its batches")
+        )
+    if planned.resolved.recipe.train.matryoshka is not None:
+        found = "is asked for, and a loss is handed over, which may not bear it"
+        raise RecipeError(
+            Problem(MATRYOSHKA, found, "leave it out, and put sentence-transformers' MatryoshkaLoss around")
         )
     resolved = uncut(planned.resolved, planned.memory, planned.free)
     why = f"a loss handed over from Python takes the place of {resolved.recipe.train.loss}, with its batches"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from typing import Any
@@ -98,5 +99,11 @@ def _sides(planned: Plan) -> list[Side]:
     held += [("dev", f"{sides.dev.name}-dev", sides.dev)] if sides.dev else []
     held += [("test", f"{name}-test", prepared) for name, prepared in sides.tests.items()]
     found = [Side(role, name, prepared.shape, len(prepared)) for role, name, prepared in held]
-    shapes = {side.name: side.shape for side in found}
-    return found + [Side("test", part.name, shapes[part.whole], len(part)) for part in planned.scene.parts]
+    of_tests = {side.name: side for side in found if side.role == "test"}
+    parts = [Side("test", part.name, of_tests[part.whole].shape, len(part)) for part in planned.scene.parts]
+    short = [
+        dataclasses.replace(side, name=f"{side.name}-{length}", length=length)
+        for side in of_tests.values()
+        for length in planned.scene.lengths
+    ]
+    return found + parts + short

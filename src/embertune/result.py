@@ -43,15 +43,24 @@ class Result:
 
 
 def keep(
-    out: Path, proof: Proof, choice: Choice, thresholds: Mapping[str, float], timing: Mapping[str, float]
+    out: Path,
+    proof: Proof,
+    choice: Choice,
+    thresholds: Mapping[str, float],
+    timing: Mapping[str, float],
+    size: Mapping[str, Any],
 ) -> Result:
-    """Write metrics.json, which makes the run a finished one, and return what it says."""
+    """Write metrics.json, which makes the run a finished one, and return what it says.
+
+    `size` has that of the baseline and that of the trained model, ready for JSON.
+    """
     record = {
         **proof.as_record(),
         "chosen": choice.chosen,
         "reason": choice.reason,
         "thresholds": dict(thresholds),
         "timing": dict(timing),
+        "size": dict(size),
     }
     write_json(out / METRICS, record)
     return read_result(out)

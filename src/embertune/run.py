@@ -13,7 +13,7 @@ from embertune.choose import choose
 from embertune.data.prepare import Given
 from embertune.engine.pack import unpack
 from embertune.evaluate.proof import prove
-from embertune.evaluate.scene import measure, measure_dev, short
+from embertune.evaluate.scene import measure, measure_dev, short, thresholds_at_lengths
 from embertune.evaluate.score import Scores
 from embertune.model.prompts import column_prompts
 from embertune.model.save import save
@@ -65,13 +65,15 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         clock.mark("prepare")
 
         watch.stage("baseline", ", ".join(evalset.name for evalset in planned.scene.tests) or "no test rows")
-        base_dev = look(planned)
-        baseline = measure(planned.encode, planned.scene, cuts_for_test(planned, base_dev))
+        with planned.smaller.whole():
+            base_dev = look(planned)
+            baseline = measure(planned.encode, planned.scene, cuts_for_test(planned, base_dev))
         clock.mark("baseline")
 
         watch.stage("train", f"{len(planned.data.sides.train):,} rows, {planned.course.steps:,} steps")
         fitted = teach(planned, folder, base_dev, loss, watch)
-        choice = choose(fitted.best_step, fitted.steps, planned.resolved.recipe.guard.metric)
+        metric = planned.resolved.recipe.guard.metric
+        choice = choose(fitted.best_step, fitted.steps, metric, smaller=bool(planned.smaller))
         clock.mark("train")
 
         watch.stage("measure", f"{choice.chosen}: {choice.reason}")
@@ -85,7 +87,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         save(planned.built.model, folder.file(MODEL), card=to_card(facts))
         write(facts, folder.path)
         unpack(planned.built.model)
-        return keep(folder.path, proof, choice, cuts, clock.seconds)
+        return keep(folder.path, proof, choice, cuts, clock.seconds, planned.smaller.record())
 
 
 def finished(out: Path, watch: Watcher) -> Result:
@@ -101,15 +103,17 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         return values(look(planned))
 
     side = planned.data.sides.train
+    planned.smaller.begin(side, planned.encode, planned.resolved.recipe.seed)
+    start = look(planned) if planned.smaller else base_dev
     around = Surroundings(
-        score=dev_values if base_dev else None,
+        score=dev_values if start else None,
         history=folder.file(HISTORY),
         watch=watch,
         prompts=column_prompts(planned.built.role_prompts, side.text_columns),
-        base=values(base_dev),
+        base=values(start),
         loss=loss,
         tokens=planned.tokens,
-        encode=planned.encode,
+        encode=planned.smaller.as_whole(planned.encode),  # for a guide: the model as it came
         renew=mining_anew(planned.resolved.recipe, planned.encode, watch),
     )
     fitted = fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
@@ -132,10 +136,12 @@ def values(dev: Scores | None) -> Mapping[str, float]:
 def cuts_for_test(planned: Plan, dev: Scores | None) -> Mapping[str, Any]:
     """The thresholds of labelled pairs, from float32 vectors, as test has them; `dev` is a look just taken."""
     resolved = planned.resolved.recipe
-    if not thresholds(dev) or resolved.train.precision == "float32":
-        return thresholds(dev)
-    assert resolved.guard.metric is not None
-    return thresholds(measure_dev(planned.encode, planned.scene, resolved.guard.metric))
+    if not (found := thresholds(dev)):
+        return {}
+    if resolved.train.precision != "float32":
+        assert resolved.guard.metric is not None
+        found = thresholds(measure_dev(planned.encode, planned.scene, resolved.guard.metric))
+    return {**found, **thresholds_at_lengths(planned.encode, planned.scene)}
 
 
 def thresholds(dev: Scores | None) -> Mapping[str, Any]:

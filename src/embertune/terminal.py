@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _COLOURS = {"better": "green", "worse": "red"}
 #: Lines of progress in a log, where there is no terminal to draw a bar on.
 _LOG_LINES = 10
+#: What stands between a test set's name and a metric, and what does where vectors were cut off: `nli-test-64_`.
+_METRIC, _SHORT = re.compile(r"-test(?:-\d+)?_"), re.compile(r"-test-\d+_")
 
 
 class Terminal:
@@ -334,18 +337,22 @@ def result_table(result: Result) -> Table:
 
 
 def _shown(result: Result) -> list[str]:
-    """The primary metric and its like on every test set and under every similarity; the report has the rest."""
+    """The primary metric and its like on every test set and under every similarity; the report has the rest.
+
+    Of sets measured with vectors cut off, only what the primary metric is there.
+    """
     assert result.primary is not None
     kinds = {_kind(result.primary)}
     alike = [metric for metric in result.change if _kind(metric) in kinds and metric != result.primary]
-    return [result.primary, *alike]
+    same = _METRIC.split(result.primary)[-1]
+    return [result.primary, *(m for m in alike if not _SHORT.search(m) or _METRIC.split(m)[-1] == same)]
 
 
 def _kind(metric: str) -> str:
     """The metric without set and similarity: `help-test_cosine_ndcg@10` -> `ndcg@10`."""
     from embertune.evaluate.similarity import SIMILARITIES
 
-    last = metric.rsplit("-test_", 1)[-1]
+    last = _METRIC.split(metric)[-1]
     return "_".join(part for part in last.split("_") if part not in (*SIMILARITIES, "max"))
 
 

@@ -11,6 +11,7 @@ from embertune.data.prepared import Prepared, Sides
 from embertune.evaluate.apart import Part, parts_of, renamed, scored_apart
 from embertune.evaluate.evalset import EvalSet, build_evalset
 from embertune.evaluate.score import Encode, Scores, headline, score
+from embertune.evaluate.shortened import at_length, named_at, once, scored_at
 from embertune.evaluate.similarity import SimilarityName
 
 
@@ -18,13 +19,15 @@ from embertune.evaluate.similarity import SimilarityName
 class Scene:
     """The evaluation sets of a run and the similarities they are measured under, the headline's first.
 
-    `parts` are items of test sets that are scored apart as well.
+    `parts` are items of test sets that are scored apart as well. `lengths`, longest first, are those to which vectors
+    are cut off to score the test sets once more.
     """
 
     dev: EvalSet | None
     tests: tuple[EvalSet, ...]
     similarities: tuple[SimilarityName, ...]
     parts: tuple[Part, ...] = ()
+    lengths: tuple[int, ...] = ()
 
     @property
     def dev_headline(self) -> str:
@@ -41,11 +44,11 @@ def _headline(evalset: EvalSet, similarity: SimilarityName) -> str:
     return headline(evalset.name, evalset.shape, similarity)
 
 
-def arrange(sides: Sides, similarities: Sequence[SimilarityName]) -> Scene:
+def arrange(sides: Sides, similarities: Sequence[SimilarityName], lengths: Sequence[int] = ()) -> Scene:
     """Name and arrange the sets: `{name}-dev`, `{name}-test`. For classes, neighbours are looked for in train.
 
     Test items with a text that stands in train are scored apart, if any. `sides` are those before anything is added to
-    train, so that what is added changes no measure.
+    train, so that what is added changes no measure. `lengths` are those at which test is scored besides.
     """
 
     def built(prepared: Prepared, name: str) -> EvalSet:
@@ -54,7 +57,7 @@ def arrange(sides: Sides, similarities: Sequence[SimilarityName]) -> Scene:
     dev = built(sides.dev, f"{sides.dev.name}-dev") if sides.dev else None
     tests = {name: built(prepared, f"{name}-test") for name, prepared in sides.tests.items()}
     parts = tuple(parts_of(sides.train, sides.tests, tests))
-    return Scene(dev, tuple(tests.values()), tuple(similarities), parts)
+    return Scene(dev, tuple(tests.values()), tuple(similarities), parts, tuple(sorted(lengths, reverse=True)))
 
 
 def _same_classes(prepared: Prepared, train: Prepared) -> bool:
@@ -71,16 +74,36 @@ def metric_names(evalset: EvalSet, similarities: Sequence[SimilarityName]) -> tu
 
 
 def test_metrics(scene: Scene) -> tuple[str, ...]:
-    """The full names of all that will be measured on test: of every set, then of the parts that are scored apart."""
+    """The full names of all that will be measured on test: of every set, of its parts, and at each length."""
     names = {evalset.name: metric_names(evalset, scene.similarities) for evalset in scene.tests}
+    short = [
+        metric_names(at_length(one, length), scene.similarities) for one in scene.tests for length in scene.lengths
+    ]
     apart = {part.name: [renamed(part, name) for name in names[part.whole]] for part in scene.parts}
-    return tuple(name for several in (*names.values(), *apart.values()) for name in several)
+    return tuple(name for several in (*names.values(), *apart.values(), *short) for name in several)
 
 
 def measure(encode: Encode, scene: Scene, thresholds: Mapping[str, float] | None = None) -> tuple[Scores, ...]:
-    """The test sets under all similarities, then their parts; `thresholds` were fitted on dev, where dev could."""
-    whole = {evalset.name: score(encode, evalset, scene.similarities, thresholds) for evalset in scene.tests}
-    return (*whole.values(), *(scored_apart(whole[part.whole], part) for part in scene.parts))
+    """The test sets under all similarities, then their parts, then the sets at each length, each text encoded once.
+
+    `thresholds` were fitted on dev, where dev could.
+    """
+    whole: dict[str, Scores] = {}
+    short: list[Scores] = []
+    for evalset in scene.tests:
+        vectors = once(encode) if scene.lengths else encode
+        whole[evalset.name] = score(vectors, evalset, scene.similarities, thresholds)
+        short += [scored_at(vectors, evalset, scene.similarities, length, thresholds) for length in scene.lengths]
+    return (*whole.values(), *(scored_apart(whole[part.whole], part) for part in scene.parts), *short)
+
+
+def thresholds_at_lengths(encode: Encode, scene: Scene) -> dict[str, float]:
+    """What dev fits for labelled pairs with vectors of each length of the scene; empty where it fits nothing."""
+    if scene.dev is None or scene.dev.shape != "labelled":
+        return {}
+    vectors = once(encode)
+    found = [(length, scored_at(vectors, scene.dev, scene.similarities, length)) for length in scene.lengths]
+    return {name: cut for length, scores in found for name, cut in named_at(scores.thresholds, length).items()}
 
 
 def measure_dev(encode: Encode, scene: Scene, metric: str) -> Scores:

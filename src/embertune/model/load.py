@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from embertune.engine.pack import choose_path
 from embertune.errors import Problem, RecipeError
 from embertune.model.build import POOLINGS, Built, adopt, build, pooling_of
+from embertune.model.dropout import dropout_of, set_dropout
 from embertune.recipe import Recipe
 from embertune.recipe.sections import ModelSection
 
@@ -22,12 +23,20 @@ def load(section: ModelSection, model: SentenceTransformer | None) -> Built:
     if model is None:
         if section.name is None:
             raise RecipeError(Problem("model.name", "found null", "write a local folder or a Hub id"))
-        return build(section.name, pooling=section.pooling, prompts=section.prompts, max_length=section.max_length)
+        built = build(section.name, pooling=section.pooling, prompts=section.prompts, max_length=section.max_length)
+        return _with_dropout(built, section)
     for name in ("pooling", "max_length"):
         if getattr(section, name) != "auto":
             found = f"found {getattr(section, name)!r} for a model that is handed over"
             raise RecipeError(Problem(f"model.{name}", found, "set it on the model, and leave it out here"))
-    return adopt(model, section.prompts)
+    return _with_dropout(adopt(model, section.prompts), section)
+
+
+def _with_dropout(built: Built, section: ModelSection) -> Built:
+    """The same model with the rates that `section` gives, set in place."""
+    if section.dropout != "auto":
+        set_dropout(built.model, section.dropout)
+    return built
 
 
 def on_fastest_path(built: Built, recipe: Recipe) -> Built:
@@ -52,6 +61,13 @@ def leaves_of(
         leaves["model.pooling"], why["model.pooling"] = pooling, "the model's own"
     if section.max_length == "auto" and length is not None:
         leaves["model.max_length"], why["model.max_length"] = length, "the model's own"
+    if section.dropout == "auto":
+        rates = dropout_of(built.model)
+        same = len(set(rates.values())) == 1
+        leaves["model.dropout"], why["model.dropout"] = (
+            max(rates.values()) if same else rates or None,
+            "the model's own",
+        )
     if section.prompts == "auto":
         own = {role: prompt for role, prompt in built.role_prompts.items() if role in roles}
         leaves["model.prompts"], why["model.prompts"] = own or "none", "the model's own"

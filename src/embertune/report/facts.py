@@ -15,12 +15,16 @@ from embertune.evaluate.proof import Proof
 
 @dataclass(frozen=True)
 class Side:
-    """One side of the data: `role` is train, dev or test."""
+    """One side of the data: `role` is train, dev or test.
+
+    `length` is that to which vectors are cut off for it, None where they are whole.
+    """
 
     role: str
     name: str
     shape: str
     rows: int
+    length: int | None = None
 
 
 @dataclass(frozen=True)

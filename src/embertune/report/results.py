@@ -47,8 +47,15 @@ def groups(facts: Facts) -> list[Group]:
         name, label = split_name(metric, sets)
         by_set.setdefault(name, []).append(_row(facts, metric, label))
     ordered = sorted(by_set.items(), key=lambda item: not any(row.primary for row in item[1]))
-    favoured = _similarity(facts.proof.primary or "")
-    return [_group(name, sorted(rows, key=lambda row: not row.primary), favoured) for name, rows in ordered]
+    favoured = facts.proof.primary or ""
+    short = {side.name for side in facts.sides if side.length is not None}
+    primary = split_name(favoured, sets)[1]
+    return [
+        _shortened(name, rows, primary)
+        if name in short and any(row.label == primary for row in rows)
+        else _group(name, sorted(rows, key=lambda row: not row.primary), _similarity(favoured))
+        for name, rows in ordered
+    ]
 
 
 def primary(groups: Iterable[Group]) -> Row | None:
@@ -80,6 +87,12 @@ def _group(name: str, rows: Sequence[Row], favoured: str) -> Group:
     main = [row for row in rows if row.primary or len(rows) <= SHORT or _is_main(row, favoured)]
     main = main or list(rows)
     return Group(name, tuple(main), tuple(row for row in rows if row not in main))
+
+
+def _shortened(name: str, rows: Sequence[Row], primary: str) -> Group:
+    """Of a set measured with vectors cut off, what the whole vectors are judged by is shown."""
+    main = tuple(row for row in rows if row.label == primary or row.primary)
+    return Group(name, main, tuple(row for row in rows if row not in main))
 
 
 def _is_main(row: Row, favoured: str) -> bool:

@@ -13,7 +13,8 @@ from sentence_transformers.util import cos_sim
 from torch import Tensor, nn
 
 from embertune.recipe.losses import LossName
-from embertune.training.masked import MaskedRanking, Masking
+from embertune.recipe.smaller import MatryoshkaSection
+from embertune.training.masked import MaskedRanking, Masking, masked_part
 
 Options = Mapping[str, Any]
 Builder = Callable[[SentenceTransformer, Options], nn.Module]
@@ -153,6 +154,32 @@ def build_loss(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return BUILDERS[name](model, options) if weights is None else WEIGHTED[name](model, options, weights)
+
+
+class Nested(losses.MatryoshkaLoss):  # type: ignore[misc]  # the host ships no complete types
+    """The host's Matryoshka loss, which leaves the model's `forward` as it found it."""
+
+    def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor) -> Tensor:
+        """The losses at all lengths, times their weights, added up: a scalar."""
+        before = self.model.__dict__.get("forward")
+        try:
+            found: Tensor = super().forward(sentence_features, labels)
+        finally:
+            if before is None:
+                self.model.__dict__.pop("forward", None)
+        return found
+
+
+def nested(loss: nn.Module, model: SentenceTransformer, section: MatryoshkaSection | None) -> nn.Module:
+    """`loss`, also of vectors cut off at the lengths of `section` and brought to length 1; itself without one.
+
+    Kusupati et al. 2022, arXiv:2205.13147, section 3.
+    """
+    if section is None:
+        return loss
+    if (part := masked_part(loss)) is not None:
+        part.times = len(section.dimensions)
+    return Nested(model, loss, list(section.dimensions), list(section.weights or ()) or None)
 
 
 def head_parameters(loss: nn.Module, model: SentenceTransformer) -> dict[str, nn.Parameter]:

@@ -152,6 +152,7 @@ class MaskedRanking(nn.Module):
         self.model, self.masking = model, masking
         self.scale, self.margin, self.symmetric = options["scale"], options["margin"], options["symmetric"]
         self.register_buffer("weights", weights, persistent=False)
+        self.times = 1  # how often each batch is asked about
         self._masked: list[Tensor] = []
         self._negatives = 0
 
@@ -185,7 +186,8 @@ class MaskedRanking(nn.Module):
 
     def counted(self) -> tuple[int, int]:
         """How many negatives were masked since this was last asked, and out of how many."""
-        found = (int(torch.stack(self._masked).sum()) if self._masked else 0), self._negatives
+        masked = int(torch.stack(self._masked).sum()) if self._masked else 0
+        found = masked // self.times, self._negatives // self.times
         self._masked, self._negatives = [], 0
         return found
 

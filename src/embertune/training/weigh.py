@@ -31,7 +31,7 @@ from embertune.recipe import Recipe
 from embertune.recipe.check import loss_options
 from embertune.recipe.losses import LOSSES, LossRow
 from embertune.training.chunked import VECTOR, ChunkedLoss, answering, chance_kept
-from embertune.training.losses import build_loss
+from embertune.training.losses import build_loss, nested
 from embertune.training.masked import Masking
 from embertune.training.memory import Cost, IntArray, Memory, through
 from embertune.training.texts import are_rows
@@ -57,7 +57,7 @@ def weigh(
     `prompts` goes from column to prompt. Weights, gradients, modes and the random state are as they were.
     """
     names = train.text_columns
-    counted = np.stack([_counted(train, name, prompts.get(name, ""), lengths) for name in names], axis=1)
+    counted = np.stack([counts_of(train, name, prompts.get(name, ""), lengths) for name in names], axis=1)
     place, column = np.unravel_index(int(counted.argmax()), counted.shape)
     name = names[int(column)]
     texts = _texts(model, train.rows[int(place)][name], prompts.get(name), recipe)
@@ -78,7 +78,7 @@ def weigh(
     )
 
 
-def _counted(train: Prepared, name: str, prompt: str, lengths: Lengths) -> IntArray:
+def counts_of(train: Prepared, name: str, prompt: str, lengths: Lengths) -> IntArray:
     """The tokens of a column's texts, (rows,), a piece of them in memory at a time."""
     return np.concatenate([lengths(piece.to_pylist(), prompt) for piece in batches(train.rows, name)])
 
@@ -188,7 +188,7 @@ def _loss(model: SentenceTransformer, recipe: Recipe) -> nn.Module:
     assert recipe.train.loss != "auto"
     masking = Masking(None) if recipe.train.known_positives == "mask" else None
     loss = build_loss(recipe.train.loss, model, loss_options(recipe.train), recipe.seed, masking)
-    return loss.to(model.device)
+    return nested(loss, model, recipe.train.matryoshka).to(model.device)
 
 
 def _kept_of_loss(loss: nn.Module, model: SentenceTransformer, rows: int, shape: tuple[int, int, int]) -> int:
