@@ -14,7 +14,7 @@ import pytest
 from embertune.data.roles import ALIASES
 from embertune.model.find import Located
 from embertune.recipe import load_recipe
-from embertune.reference import to_markdown
+from embertune.reference import to_markdown, to_rules
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +120,10 @@ def test_links_within_the_documentation_lead_somewhere(name: str) -> None:
 def test_the_recipe_reference_is_that_of_the_code() -> None:
     regenerate = "docs/recipe.md is out of date; run `python -m embertune.reference > docs/recipe.md`"
     assert PAGES["recipe.md"] == to_markdown(), regenerate
+
+
+def test_the_decision_table_of_the_guide_is_that_of_the_code() -> None:
+    assert section(GUIDE, "What auto decides").endswith(f"\n\n{to_rules()}")
 
 
 def test_the_reference_has_every_leaf_and_every_loss() -> None:

@@ -1,6 +1,7 @@
 """The recipe reference, made from the code that checks and completes recipes.
 
-`python -m embertune.reference > docs/recipe.md` writes it anew.
+`python -m embertune.reference > docs/recipe.md` writes it anew; `python -m embertune.reference rules` prints the table
+of rules that stands in docs/guide.md.
 """
 
 from __future__ import annotations
@@ -145,7 +146,6 @@ def _usual(option: Option) -> str:
 
 
 def _decisions() -> str:
-    rules = ((f"`{rule.setting}`", rule.reason.replace("{", "*").replace("}", "*"), rule.source) for rule in RULES)
     return "\n".join(
         (
             "## What `auto` becomes\n",
@@ -153,13 +153,26 @@ def _decisions() -> str:
             _table(("rows", "`train.loss`"), _by_shape()),
             "Batches and passes, by the number of training rows (classes: see the rules):\n",
             _table(("setting", "from rows", "value"), _by_rows()),
-            "All rules. Those of one setting are tried from top to bottom; what is *slanted* is filled in from the",
-            "data. The leaves of `model` that are `auto` are the model's own, those of `data` are found in the data.\n",
+            "All rules, with reasons and sources, stand in [the guide](guide.md#what-auto-decides). The leaves of",
+            "`model` that are `auto` are the model's own, those of `data` are found in the data.\n",
             f"Measured on the machine before the first step: {', '.join(f'`{path}`' for path in MEASURED)}. A run that",
             "goes on keeps what was decided when it began.\n",
-            _table(("setting", "reason", "source"), rules),
         )
     )
+
+
+def to_rules() -> str:
+    """The decision table, as it stands in docs/guide.md."""
+    return _table(("setting", "when", "becomes", "why", "source"), _rules())
+
+
+def _rules() -> Iterator[Sequence[str]]:
+    told = ""
+    for rule in RULES:
+        setting = "" if rule.setting == told else f"`{rule.setting}`"
+        told = rule.setting
+        reason = rule.reason.replace("{", "*").replace("}", "*")
+        yield setting, rule.when.words, rule.value.words, reason, rule.source
 
 
 def _by_shape() -> Iterator[Sequence[str]]:
@@ -246,4 +259,4 @@ def _yaml(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(to_markdown())
+    sys.stdout.write(to_rules() if "rules" in sys.argv else to_markdown())

@@ -93,9 +93,9 @@ def test_every_rule_that_is_not_plain_arithmetic_names_its_source() -> None:
 
 
 def test_of_two_rules_that_hold_the_first_decides() -> None:
-    both = [rule for rule in RULES if rule.setting == "train.epochs" and rule.when(facts(rows=50_000), Recipe())]
+    both = [rule for rule in RULES if rule.setting == "train.epochs" and rule.when.holds(facts(rows=50_000), Recipe())]
     assert len(both) > 1
-    assert decided(facts(rows=50_000)).recipe.train.epochs == both[0].value(facts(), Recipe()) == 1
+    assert decided(facts(rows=50_000)).recipe.train.epochs == both[0].value.of(facts(), Recipe()) == 1
 
 
 def test_what_the_user_said_is_never_decided_otherwise() -> None:

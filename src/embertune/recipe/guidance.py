@@ -39,9 +39,9 @@ def decide(recipe: Recipe, facts: Facts) -> Resolved:
     reasons: dict[str, str] = {}
     _refuse(misfits_of_data(recipe, facts))
     for rule in RULES:
-        if rule.setting in reasons or get(recipe, rule.setting) != "auto" or not rule.when(facts, recipe):
+        if rule.setting in reasons or get(recipe, rule.setting) != "auto" or not rule.when.holds(facts, recipe):
             continue
-        recipe = replace(recipe, {rule.setting: rule.value(facts, recipe)})
+        recipe = replace(recipe, {rule.setting: rule.value.of(facts, recipe)})
         text = rule.reason.format(**facts.__dict__)
         reasons[rule.setting] = f"{text} ({rule.source})" if rule.source else text
         if rule.setting == "train.loss":

@@ -50,12 +50,28 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class When:
+    """A condition on the facts and on what was decided before, and the same in words."""
+
+    words: str
+    holds: Callable[[Facts, Recipe], bool]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a setting becomes, in words and of the facts."""
+
+    words: str
+    of: Callable[[Facts, Recipe], Any]
+
+
+@dataclass(frozen=True)
 class Rule:
     """If `when` holds, `setting` becomes `value`; `reason` may name facts in braces."""
 
     setting: str
-    when: Callable[[Facts, Recipe], bool]
-    value: Callable[[Facts, Recipe], Any]
+    when: When
+    value: Value
     reason: str
     source: str
 
@@ -70,20 +86,28 @@ class Range:
     source: str
 
 
-def _always(_facts: Facts, _recipe: Recipe) -> bool:
-    return True
+#: The last rule of a setting.
+OTHERWISE = When("otherwise", lambda _facts, _recipe: True)
 
 
-def _shape(*names: str) -> Callable[[Facts, Recipe], bool]:
+def _shape(*names: str) -> When:
+    return When(" or ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0], _of_shape(names))
+
+
+def _of_shape(names: tuple[str, ...]) -> Callable[[Facts, Recipe], bool]:
     return lambda facts, _recipe: facts.shape in names
 
 
-def _rows_from(least: int) -> Callable[[Facts, Recipe], bool]:
-    return lambda facts, _recipe: facts.rows >= least
+def _rows_from(least: int) -> When:
+    return When(f"{least:,} rows or more", lambda facts, _recipe: facts.rows >= least)
 
 
-def _const(value: Any) -> Callable[[Facts, Recipe], Any]:
-    return lambda _facts, _recipe: value
+def _rows_below(most: int) -> When:
+    return When(f"fewer than {most:,} rows", lambda facts, _recipe: facts.rows < most)
+
+
+def _const(value: Any) -> Value:
+    return Value(f"`{'null' if value is None else value}`", lambda _facts, _recipe: value)
 
 
 def _in_batch(recipe: Recipe) -> bool:
@@ -127,7 +151,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "train.loss",
-        lambda f, _: f.shape == "classes" and f.classes >= 16,
+        When("classes, 16 or more of them", lambda f, _: f.shape == "classes" and f.classes >= 16),
         _const("multiple_negatives_ranking"),
         "{classes} classes: pairs of one class, all classes of a batch distinct, beat the batch triplet losses",
         MEASURED,
@@ -155,41 +179,47 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "train.known_positives",
-        lambda f, r: keeps_apart(r.train, f.shape),
+        When("a text could be its own negative in a batch", lambda f, r: keeps_apart(r.train, f.shape)),
         _const("apart"),
         "a text that stands twice in a batch would be its own negative",
         MEASURED,
     ),
     Rule(
         "train.batch_size",
-        _pairs_of_classes,
-        lambda f, _: min(64, f.classes),
+        When("pairs of one class", _pairs_of_classes),
+        Value("the number of classes, at most 64", lambda f, _: min(64, f.classes)),
         "at most one pair of each of the {classes} classes",
         MEASURED,
     ),
     Rule(
         "train.batch_size",
-        lambda f, r: _in_batch(r) and f.rows >= 256,
+        When("a loss with negatives from the batch, 256 rows or more", lambda f, r: _in_batch(r) and f.rows >= 256),
         _const(64),
         "every row of a batch is a negative for the others: 64 beat 16 on 368 rows",
         MEASURED,
     ),
     Rule(
         "train.batch_size",
-        lambda _, r: _in_batch(r),
-        lambda f, _: max(4, f.rows // 4),
+        When("a loss with negatives from the batch", lambda _, r: _in_batch(r)),
+        Value("a quarter of the rows, at least 4", lambda f, _: max(4, f.rows // 4)),
         "{rows} rows: as many negatives as a quarter of them gives",
         "Henderson et al. 2017, arXiv:1705.00652",
     ),
     Rule("train.batch_size", _rows_from(2_000), _const(64), "64 fits everywhere", BERT + ": 16 or 32 on small sets"),
     Rule(
         "train.batch_size",
-        _always,
+        OTHERWISE,
         _const(16),
         "{rows} rows: small batches leave enough steps to learn in",
         SBERT + ", section 3.1",
     ),
-    Rule("train.epochs", lambda _, r: r.train.max_steps is not None, _const(None), "train.max_steps decides", ""),
+    Rule(
+        "train.epochs",
+        When("`train.max_steps` is set", lambda _, r: r.train.max_steps is not None),
+        _const(None),
+        "train.max_steps decides",
+        "",
+    ),
     Rule("train.epochs", _rows_from(20_000), _const(1), "{rows} rows: one pass is enough", SBERT + ", section 3.1"),
     Rule(
         "train.epochs",
@@ -200,37 +230,43 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "train.epochs",
-        _always,
+        OTHERWISE,
         _const(5),
         "{rows} rows: small sets need several passes; the best state on dev is kept",
         MEASURED + "; " + STABILITY,
     ),
     Rule(
         "train.learning_rate",
-        lambda f, _: f.rows < 2_000,
+        _rows_below(2_000),
         _const(5e-5),
         "{rows} rows make few steps: the upper end of the published rates",
         BERT,
     ),
     Rule(
         "train.learning_rate",
-        _always,
+        OTHERWISE,
         _const(2e-5),
         "the published rate for fine-tuning encoders",
         SBERT + ", section 3.1",
     ),
     Rule(
         "guard.eval_every",
-        lambda f, _: f.dev_texts > 0,
-        _eval_every,
+        When("there is a dev set", lambda f, _: f.dev_texts > 0),
+        Value("so many steps", _eval_every),
         "evaluations encode at most 15 % of what training does (at least 2, at most 20): {dev_texts} texts each",
-        "DESIGN",
+        "a trained text costs three encoded ones: Kaplan et al. 2020, arXiv:2001.08361, section 2.1",
     ),
-    Rule("guard.metric", lambda f, _: f.dev_metric != "", lambda f, _: f.dev_metric, "the headline of {shape}", ""),
+    Rule(
+        "guard.metric",
+        When("there is a dev set", lambda f, _: f.dev_metric != ""),
+        Value("the headline of its shape", lambda f, _: f.dev_metric),
+        "the headline of {shape}",
+        "",
+    ),
     Rule(
         "evaluate.primary",
-        lambda f, _: f.test_metric != "",
-        lambda f, _: f.test_metric,
+        When("there is a test set", lambda f, _: f.test_metric != ""),
+        Value("the headline of its shape", lambda f, _: f.test_metric),
         "the headline of the first test set",
         "",
     ),
