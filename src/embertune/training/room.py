@@ -23,6 +23,7 @@ from embertune.recipe.guidance import Resolved
 from embertune.recipe.measured import Measured
 from embertune.recipe.settle import settle
 from embertune.training.free import free_bytes
+from embertune.training.longest import with_longest
 from embertune.training.memory import Memory, decide, no_trial, refuse
 from embertune.training.weigh import Lengths, make_trial, weigh
 
@@ -50,7 +51,9 @@ def find_room(
     """
     recipe, device = resolved.recipe, device_of(resolved.recipe, built.model)
     prompts = column_prompts(built.role_prompts, train.text_columns)
-    memory = weigh(built.model, train, recipe, prompts, lengths_of(built.model, tokens))
+    lengths = lengths_of(built.model, tokens)
+    train = with_longest(train, recipe, prompts, lengths)
+    memory = weigh(built.model, train, recipe, prompts, lengths)
     free = None if any(recipe.train.extra.get(name) for name in _UNCOUNTED) else free_bytes(device)
     trial = make_trial(built.model, train, recipe, prompts, memory) if device.type == "cuda" else no_trial
     machine = machine_of(hardware(str(device), torch.get_num_threads()))
