@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -78,6 +78,14 @@ def keys_in_forms(rows: Dataset, column: str, forms: Sequence[Callable[[str], st
         for part, form in zip(parts, forms, strict=True):
             part.append(keys_of(values, form)[places])
     return [np.concatenate(part) for part in parts]
+
+
+def digest_of(arrays: Iterable[npt.NDArray[Any]]) -> str:
+    """One sha256 of the bytes of some arrays, one after the other."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def mix(values: Keys, seed: int, salt: str) -> Words:

@@ -26,7 +26,7 @@ class Alike:
         return self.threshold is not None and any(self.jaccard(candidate, other) >= self.threshold for other in others)
 
     def jaccard(self, left: int, right: int) -> float:
-        """The share of shingles that both have, of those that either has; 0 where neither has any."""
+        """What `Shingles.jaccard` says of one pair, in a fifth of its time: that one is made for many at once."""
         mine, theirs = (self._hashes[self._starts[n] : self._starts[n + 1]] for n in (left, right))
         if not len(mine) or not len(theirs):
             return 0.0

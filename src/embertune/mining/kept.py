@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
 
-from embertune.data.hashing import keys_of
+from embertune.data.hashing import digest_of, keys_of
 from embertune.data.store import cache_key, mapped, quiet
 from embertune.mining.choose import Chosen
 from embertune.mining.mine import Mined
@@ -45,11 +44,6 @@ _COLUMNS = ("negatives", "drawn", "scores", "positives", "counts")
 
 def _digest(pool: Pool) -> str:
     """One sha256 for texts and for who must not meet whom."""
-    digest = hashlib.sha256()
-    for texts in (pool.anchors, pool.candidates):
-        digest.update(keys_of(texts.to_pylist(), str).tobytes())
-    for numbers in (pool.anchor_of, pool.positive_of):
-        digest.update(numbers.tobytes())
-    for lists in (pool.groups, pool.texts):
-        digest.update(lists.starts.tobytes() + lists.members.tobytes())
-    return digest.hexdigest()
+    texts = [keys_of(values.to_pylist(), str) for values in (pool.anchors, pool.candidates)]
+    who = [array for lists in (pool.groups, pool.texts) for array in (lists.starts, lists.members)]
+    return digest_of([*texts, pool.anchor_of, pool.positive_of, *who])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from embertune.data.hashing import keys, keys_of, mix
+from embertune.data.hashing import digest_of, keys, keys_of, mix
 from embertune.data.prepared import Note, Prepared
 from embertune.data.store import BATCH, cache_key, mapped, quiet
 from embertune.mining.lists import Places
@@ -37,22 +36,10 @@ def joined(train: Prepared, mined: Mined) -> Prepared:
             first += len(table)
 
     with quiet():
-        name = cache_key(
-            "mined", _digest(train, kept), _digest_of_candidates(mined), hashlib.sha256(of_row.tobytes()).hexdigest()
-        )
-        rows = mapped(pieces(), name, f"{train.source or train.name}: rows with mined negatives")
+        here_before = [keys(train.rows, column, str) for column in kept]
+        what = digest_of([*here_before, keys_of(candidates.to_pylist(), str), of_row])
+        rows = mapped(pieces(), cache_key("mined", what), f"{train.source or train.name}: rows with mined negatives")
     return dataclasses.replace(train, shape="triplets", rows=rows)
-
-
-def _digest(train: Prepared, columns: list[str]) -> str:
-    digest = hashlib.sha256()
-    for column in columns:
-        digest.update(keys(train.rows, column, str).tobytes())
-    return digest.hexdigest()
-
-
-def _digest_of_candidates(mined: Mined) -> str:
-    return hashlib.sha256(keys_of(mined.pool.candidates.to_pylist(), str).tobytes()).hexdigest()
 
 
 def notes(mined: Mined) -> tuple[Note, ...]:
