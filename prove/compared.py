@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,17 @@ from embertune.run import teach
 from embertune.rundir import RunDir
 from embertune.training.fit import Fit
 from embertune.watch import Silent
+
+ROOT = Path(__file__).resolve().parent.parent
+#: The folder of real data sets.
+DATA = Path(os.environ.get("EMBERTUNE_DATA", ROOT.parent / "shared" / "data"))
+#: What all comparisons have: one model, no dev, so that every way makes the same steps, and one similarity.
+SHARED: dict[str, Any] = {
+    "model.name": "sentence-transformers/all-MiniLM-L6-v2",
+    "data.dev": "none",
+    "train.learning_rate": 5e-5,
+    "evaluate.similarity": ["cosine"],
+}
 
 
 def taught(planned: Plan) -> Fit:

@@ -10,7 +10,6 @@ a minute, the false negatives of shuffled batches and the rows that the sampler 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compared import change, kept, taught
+from compared import DATA, ROOT, SHARED, change, kept, taught
 from embertune.data.known import known_of
 from embertune.data.prepare import prepare
 from embertune.evaluate.scene import measure
@@ -29,22 +28,18 @@ from embertune.recipe import load_recipe
 from embertune.training.batches import distinct, shuffled
 from embertune.watch import Silent
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("EMBERTUNE_DATA", ROOT.parent / "shared" / "data")) / "squad"
+ROWS = DATA / "squad"
 RESULTS = Path(__file__).parent / "results" / "masking.json"
 WORK = ROOT / "runs" / "masking"
 SEEDS = (0, 1, 2)
 METRIC = "squad-test_cosine_ndcg@10"
 SETTINGS: dict[str, Any] = {
-    "model.name": "sentence-transformers/all-MiniLM-L6-v2",
+    **SHARED,
     "model.max_length": 48,
-    "data.dev": "none",
     "data.test": 0.6,
     "data.limit": 2048,
     "train.batch_size": 64,
     "train.epochs": 2,
-    "train.learning_rate": 5e-5,
-    "evaluate.similarity": ["cosine"],
 }
 WAYS: dict[str, dict[str, Any]] = {
     "ignore": {"train.known_positives": "ignore"},
@@ -56,7 +51,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def train(way: str, seed: int) -> dict[str, Any]:
     """One model: what it reaches on every test question, and what its loss masked."""
-    recipe = load_recipe(set={**SETTINGS, **WAYS[way], "data.train": str(DATA), "seed": seed})
+    recipe = load_recipe(set={**SETTINGS, **WAYS[way], "data.train": str(ROWS), "seed": seed})
     planned = plan(recipe, None, None, Silent())
     started = time.perf_counter()
     fitted = taught(planned)
@@ -79,7 +74,7 @@ def of(way: str, seed: int) -> dict[str, Any]:
 
 def counts() -> list[dict[str, int]]:
     """What the first pass over the whole set holds, by batch size: nothing is trained."""
-    train = prepare(load_recipe(set={"data.train": str(DATA), "data.dev": "none"})).sides.train
+    train = prepare(load_recipe(set={"data.train": str(ROWS), "data.dev": "none"})).sides.train
     known, found = known_of(train), []
     for size in (64, 128, 512):
         masks = [known.mask(np.array(batch)) for batch in shuffled(train, size)(0, 0)]
@@ -98,8 +93,8 @@ def counts() -> list[dict[str, int]]:
 
 def main(wanted: list[str]) -> None:
     """Train what is missing, then compare; all ways, or those that are named (`ignore` and `apart` among them)."""
-    if not DATA.is_dir():
-        print(f"skipped: {DATA} is not there")
+    if not ROWS.is_dir():
+        print(f"skipped: {ROWS} is not there")
         return
     if wanted == ["counts"]:
         keep({"counts": counts()})

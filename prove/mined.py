@@ -9,7 +9,6 @@ rows, order and test queries, so they are compared query by query. What is train
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -18,34 +17,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from compared import change, kept, taught
+from compared import DATA, ROOT, SHARED, change, kept, taught
 from embertune.evaluate.scene import measure
 from embertune.manifest import hardware, versions
 from embertune.plan import plan
 from embertune.recipe import load_recipe
 from embertune.watch import Silent
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("EMBERTUNE_DATA", ROOT.parent / "shared" / "data")) / "scifact"
+ROWS = DATA / "scifact"
 RESULTS = Path(__file__).parent / "results" / "mined.json"
 WORK = ROOT / "runs" / "mined"
 SEEDS = (0, 1, 2)
 METRIC = "scifact-test_cosine_ndcg@10"
 SETTINGS: dict[str, Any] = {
-    "model.name": "sentence-transformers/all-MiniLM-L6-v2",
+    **SHARED,
     "model.max_length": 64,
-    "data.dev": "none",
     "train.batch_size": 32,
     "train.epochs": 1,
-    "train.learning_rate": 5e-5,
-    "evaluate.similarity": ["cosine"],
 }
 WAYS: dict[str, dict[str, Any]] = {"none": {}, "mined": {"data.negatives": {}}}
 
 
 def train(way: str, seed: int) -> dict[str, Any]:
     """One model: what it reaches on every test query, and what was mined for it."""
-    recipe = load_recipe(set={**SETTINGS, **WAYS.get(way, {}), "data.train": str(DATA), "seed": seed})
+    recipe = load_recipe(set={**SETTINGS, **WAYS.get(way, {}), "data.train": str(ROWS), "seed": seed})
     started = time.perf_counter()
     planned = plan(recipe, None, None, Silent())
     decided = time.perf_counter()
@@ -81,8 +76,8 @@ def over(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str,
 
 def main(seeds: list[int]) -> None:
     """Train what is missing, then compare what is there."""
-    if not DATA.is_dir():
-        print(f"skipped: {DATA} is not there")
+    if not ROWS.is_dir():
+        print(f"skipped: {ROWS} is not there")
         return
     base = of("untrained", 0)
     print("untrained", f"{np.mean(base['reached']):.4f}", base["seconds"], flush=True)
