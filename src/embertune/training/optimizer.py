@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
+from embertune.recipe.optimizers import OptimizerName
+from embertune.training.rates import Row
+
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that share a rate and a decay. `name` appears in the history."""
+    """Parameters that share a rate and a decay; `row` is that of the table of layers to which they belong."""
 
-    name: str
+    row: str
     parameters: tuple[nn.Parameter, ...]
     learning_rate: float
     weight_decay: float
 
 
-def groups(model: nn.Module, heads: Mapping[str, nn.Parameter], rate: float, decay: float) -> list[Group]:
-    """Encoder and head, each with and without decay: vectors (norms, biases) have none (Devlin et al. 2019, A.2)."""
-    sets = {"encoder": [p for p in model.parameters() if p.requires_grad], "head": list(heads.values())}
-    made = []
-    for name, parameters in sets.items():
-        for part, chosen, own in (
-            ("matrices", [p for p in parameters if p.ndim > 1], decay),
-            ("vectors", [p for p in parameters if p.ndim <= 1], 0.0),
+def groups(model: nn.Module, heads: Mapping[str, nn.Parameter], rows: Iterable[Row], decay: float) -> list[Group]:
+    """Each row with and without decay: vectors (norms, biases) have none (Devlin et al. 2019, A.2).
+
+    The highest rate comes first. Parameters that need no gradient as the model comes are left out.
+    """
+    known, made = {**dict(model.named_parameters()), **heads}, []
+    for row in sorted(rows, key=lambda row: -row.rate):
+        parameters = [known[name] for name in row.parameters if known[name].requires_grad]
+        for chosen, own in (
+            ([p for p in parameters if p.ndim > 1], decay),
+            ([p for p in parameters if p.ndim <= 1], 0.0),
         ):
             if chosen:
-                made.append(Group(f"{name}.{part}", tuple(chosen), rate, own))
+                made.append(Group(row.name, tuple(chosen), row.rate, own))
     return made
 
 
-def adamw(chosen: Iterable[Group]) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), fused, with the usual betas and epsilon."""
-    return torch.optim.AdamW(
-        [
-            {"params": list(g.parameters), "lr": g.learning_rate, "weight_decay": g.weight_decay, "name": g.name}
-            for g in chosen
-        ],
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        fused=True,
-    )
+def optimizer_of(name: OptimizerName, chosen: Iterable[Group], options: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """The named optimizer over the groups, fused where torch can; `options` are all those of the recipe's table."""
+    parameters = [
+        {"params": list(g.parameters), "lr": g.learning_rate, "weight_decay": g.weight_decay, "row": g.row}
+        for g in chosen
+    ]
+    return OPTIMIZERS[name](parameters, **{_OF_TORCH.get(option, option): value for option, value in options.items()})
+
+
+#: Torch has no fused RMSprop.
+OPTIMIZERS: Mapping[OptimizerName, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, fused=True),
+    "adam": partial(torch.optim.Adam, fused=True),
+    "sgd": partial(torch.optim.SGD, fused=True),
+    "rmsprop": torch.optim.RMSprop,
+}
+_OF_TORCH = {"epsilon": "eps"}
 
 
 def loss_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:

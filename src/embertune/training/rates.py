@@ -49,11 +49,12 @@ def rows_of(
     if heads:
         layers.append(Layer(LOSS, "head", "", tuple(heads), 0, 0))
     said = _said(layers, table, rates, frozen.names(table))
-    if settings.layer_decay is not None and not table.blocks:
+    decay = settings.layer_decay if isinstance(settings.layer_decay, float) else 1.0
+    if decay < 1 and not table.blocks:
         raise RecipeError(Problem(DECAY, "no layers are found in this model", "leave it out"))
     rows = []
     for layer in layers:
-        share = (settings.layer_decay or 1.0) ** _distance(layer, table)
+        share = decay ** _distance(layer, table)
         for key, names in _parts(layer, said, frozen):
             rate = highest * (rates[key] / settings.learning_rate if key and key in rates else share)
             apart = key is not None and not _names_rows(key) and len(names) < len(layer.parameters)

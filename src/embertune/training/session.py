@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import tempfile
@@ -20,6 +21,7 @@ from embertune.engine.tokens import TokenStore
 from embertune.errors import Problem, RecipeError, TrainingError
 from embertune.recipe import Recipe
 from embertune.recipe.check import loss_options
+from embertune.recipe.optimizers import optimizer_options
 from embertune.recipe.positives import sampler_of
 from embertune.recipe.units import parse_span
 from embertune.rundir import finite
@@ -29,13 +31,14 @@ from embertune.training.chunked import ChunkedLoss
 from embertune.training.course import Course, Phase
 from embertune.training.guard import EarlyStopping, Look
 from embertune.training.keeper import Keeper
-from embertune.training.losses import build_loss, head_parameters
+from embertune.training.layering import Layering
+from embertune.training.losses import build_loss, head_parameters, nested
 from embertune.training.masked import Encode, Numbered, masked_part, masking_of
-from embertune.training.optimizer import Group, groups, loss_scaler
+from embertune.training.optimizer import loss_scaler, optimizer_of
 from embertune.training.pace import Pace
 from embertune.training.renewal import as_planned
-from embertune.training.schedule import rate_factor, warmup_steps
-from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator, plain, release
+from embertune.training.schedule import rate_factor, schedule_of, stalls_of
+from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator, release
 from embertune.watch import Progress, Watcher
 
 #: Measures the model as it stands on dev: metric name to value.
@@ -48,7 +51,8 @@ class Surroundings:
 
     `base` are the dev values of the model as it comes; `loss` builds a loss of the user's own; `tokens` has the texts.
     `encode` embeds with the weights that the model has at the time of the call, and `renew` gives the rows negatives
-    mined with them.
+    mined with them. `rates` takes the place of the schedule (the step of the run to the factor of the highest rate),
+    and `enough`, asked with the loss of each step, ends training.
     """
 
     score: Score | None
@@ -60,6 +64,8 @@ class Surroundings:
     tokens: TokenStore | None = None
     encode: Encode | None = None
     renew: Callable[[Prepared], Prepared] | None = None
+    rates: Callable[[int], float] | None = None
+    enough: Callable[[float], bool] | None = None
 
 
 class Session:
@@ -82,16 +88,21 @@ class Session:
         self.latest: float | None = None
         self.stopped = ""
         self.done = 0
+        self.looks: list[Look] = []
+        self.lowered = 0  # how often dev has stopped improving, for a schedule on plateaus
         self.grad_norm = 0.0
         self.rates: dict[str, float] = {}
         self.masked = self.negatives = 0
         self.loss = self._loss()
-        self.groups = self._groups()
-        self.optimizer: torch.optim.Optimizer | None = None
+        self.layers = Layering(model, head_parameters(self.loss, model), recipe.train, course)
+        settings = recipe.train
+        options = optimizer_options(settings.optimizer, settings.optimizer_options)
+        self.optimizer = optimizer_of(settings.optimizer, self.layers.groups, options)
         self.scaler = loss_scaler(recipe.train.precision, model.device)
         every = recipe.guard.eval_every
-        per_epoch = course.batches_of_epochs[0] / course.accumulate
-        self.every = parse_span(every).in_steps(per_epoch) if every else 0
+        self.every = parse_span(every).in_steps(course.per_epoch) if every else 0
+        highest = max(group.learning_rate for group in self.layers.groups)
+        self.schedule = schedule_of(settings, course.steps, course.per_epoch, highest)
         self.pace = Pace(course.steps)
 
     def _loss(self) -> nn.Module:
@@ -102,21 +113,26 @@ class Session:
         masking = masking_of(self.train, self.recipe, self.around.encode)
         more = (masking, weights_of(self.train, self.recipe))
         loss = build_loss(settings.loss, self.model, loss_options(settings), self.recipe.seed, *more)
+        loss = nested(loss, self.model, settings.matryoshka)
         assert settings.chunk != "auto"
         return loss if settings.chunk is None else ChunkedLoss(loss, self.model, settings.chunk)
 
-    def _groups(self) -> list[Group]:
-        settings = self.recipe.train
-        assert isinstance(settings.learning_rate, float)
-        heads = head_parameters(self.loss, self.model)
-        return groups(self.model, heads, settings.learning_rate, settings.weight_decay)
-
     def run(self, phase: Phase) -> None:
-        """One phase: one call of the host's loop."""
-        if self.stopped:
-            return
-        if phase.renew:
+        """A phase of the course, in as many parts as dev makes of it."""
+        if phase.renew and not self.stopped:
             self._renew()
+        while self.done < phase.last and not self.stopped:
+            if new := self.layers.begin(phase):
+                self._write({"step": self.done, "epoch": self.course.epoch(self.done), "thawed": new})
+            turns = (self.layers.thaws, self.lowered)
+            with self.layers.held():
+                self._train(phase)
+            if (self.layers.thaws, self.lowered) == turns:
+                return
+            phase = dataclasses.replace(phase, first=self.done, renew=False)
+
+    def _train(self, phase: Phase) -> None:
+        """One call of the host's loop, with the same layers all the way."""
         settings, course = self.recipe.train, self.course
         assert isinstance(settings.batch_size, int)
         sampler = sampler_of(self.recipe.train, self.train.shape)
@@ -126,12 +142,11 @@ class Session:
         stream = Stream(batches, self.recipe.seed, last, phase.first * course.accumulate)
         plan = Plan(
             stream,
-            self.groups,
-            lambda step: rate_factor(settings.schedule, step + phase.first, course.steps, settings.warmup),
+            self.optimizer,
+            lambda row, step: self._factor(row, step + phase.first),
             collator(self.model, dict(self.around.prompts), sampler == "class_pairs", self.around.tokens),
             self.model,
             self.scaler,
-            self.optimizer,
         )
         target = [TARGET_COLUMN[self.train.shape]] if self.train.shape in TARGET_COLUMN else []
         rows = self.train.rows.select_columns([*self.train.text_columns, *target])
@@ -148,7 +163,12 @@ class Session:
             with applied(self.model, settings.precision):
                 self.trainer.train()
         release(self.model)
-        self.optimizer = plain(self.trainer.optimizer)
+
+    def _factor(self, row: str, step: int) -> float:
+        """The share of its highest rate that a row of layers has at a step of the run."""
+        asked = self.around.rates
+        share = asked(step) if asked else rate_factor(self.schedule, step, self.lowered)
+        return share * self.layers.factor(row, step)
 
     def _renew(self) -> None:
         """New negatives for the same rows, with the weights of this moment."""
@@ -161,9 +181,9 @@ class Session:
 
     def _clip(self) -> None:
         """Clip all trained parameters together; the norm before clipping and the rates of the step are logged."""
-        self.rates = {g["name"]: g["lr"] for g in self.trainer.optimizer.param_groups}
+        self.rates = self.layers.rates(self.optimizer)
         self.scaler.unscale_(self.trainer.optimizer)
-        parameters = [p for group in self.groups for p in group.parameters if p.grad is not None]
+        parameters = [p for group in self.layers.groups for p in group.parameters if p.grad is not None]
         limit = self.recipe.train.gradient_clip or math.inf
         self.grad_norm = float(nn.utils.clip_grad_norm_(parameters, limit))
         self.scaler.update()
@@ -187,7 +207,17 @@ class Session:
         if self.every and (step % self.every == 0 or step == self.course.steps):
             self.look(step)
         self.around.watch.step(self._progress(step, epoch, loss, pace))
-        return bool(self.stopped)
+        if self.around.enough is not None and self.around.enough(loss):
+            self.stopped = "asked to"
+        stalled = self.layers.stalled(self.looks)
+        return self._lower() or stalled or bool(self.stopped)
+
+    def _lower(self) -> bool:
+        """Whether dev has stopped improving, so that a lower rate is due: the phase ends, and the next one has it."""
+        found = stalls_of(self.schedule, self.looks)
+        before, after = (rate_factor(self.schedule, self.done, count) for count in (self.lowered, found))
+        self.lowered = found
+        return after < before
 
     def _masked(self) -> dict[str, int]:
         """What the loss masked in this step, for its record."""
@@ -209,8 +239,9 @@ class Session:
         metric = self.recipe.guard.metric
         assert metric is not None
         epoch = self.course.epoch(step)
-        warming = step < warmup_steps(self.course.steps, self.recipe.train.warmup)
-        decision = self.stopping.see(Look(step, epoch, values[metric], warming))
+        warming = step < self.schedule.rising or self.layers.warming(step)
+        self.looks.append(Look(step, epoch, values[metric], warming))
+        decision = self.stopping.see(dataclasses.replace(self.looks[-1], warming=warming or self.layers.waiting(step)))
         self.latest = values[metric]
         if decision.best:
             self.keeper.keep(self.model)

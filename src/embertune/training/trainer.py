@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,6 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from embertune.engine.flat import merge, merges
 from embertune.engine.tokens import TokenStore
-from embertune.training.optimizer import Group, adamw
 
 
 @dataclass
@@ -36,18 +36,17 @@ class PairCollator(SentenceTransformerDataCollator):  # type: ignore[misc]  # th
 
 @dataclass(frozen=True)
 class Plan:
-    """What the trainer is given to run: batches, groups of parameters, and the factor of the rate at every step.
+    """What the trainer is given to run: batches, the optimizer of the run, and the factor of the rate.
 
-    `optimizer` is that of the phase before, whose state goes on; None begins with a new one.
+    `factor` takes the row of the table of layers and the step of this phase.
     """
 
     batches: BatchSampler
-    groups: Sequence[Group]
-    factor: Callable[[int], float]
+    optimizer: torch.optim.Optimizer
+    factor: Callable[[str, int], float]
     collator: SentenceTransformerDataCollator
     model: SentenceTransformer
     scaler: torch.amp.GradScaler
-    optimizer: torch.optim.Optimizer | None = None
 
 
 class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host ships no complete types
@@ -69,15 +68,18 @@ class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host
         return self.plan.batches
 
     def create_optimizer(self, *_: Any, **__: Any) -> Any:
-        """AdamW over our groups, or the one that goes on."""
+        """The one of the run, whose state goes on from phase to phase."""
         if self.optimizer is None:
-            self.optimizer = self.plan.optimizer or adamw(self.plan.groups)
+            self.optimizer = self.plan.optimizer
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Our factor of the highest rate."""
         if self.lr_scheduler is None:
-            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, self.plan.factor)
+            optimizer = optimizer or self.optimizer
+            rows = [group["row"] for group in optimizer.param_groups]
+            factors: list[Callable[[int], float]] = [partial(self.plan.factor, row) for row in rows]
+            self.lr_scheduler = LambdaLR(optimizer, factors)
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
@@ -146,12 +148,6 @@ def arguments(*, folder: str, seed: int, batch_size: int, accumulate: int, extra
     made.mixed_precision = "no"  # it reads the environment of accelerate; train.precision decides
     made._n_gpu = min(made.n_gpu, 1)  # several visible GPUs would turn into DataParallel
     return made
-
-
-def plain(optimizer: Any) -> torch.optim.Optimizer:
-    """The optimizer itself, out of the wrapper that accelerate puts around it."""
-    inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
-    return inner
 
 
 def release(model: SentenceTransformer) -> None:

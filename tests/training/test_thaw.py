@@ -1,0 +1,147 @@
+"""Gradual unfreezing: which layers when, what is refused, and what it does to weights and rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sentence_transformers import SentenceTransformer
+from torch import nn
+
+from embertune.errors import RecipeError
+from embertune.model.freezing import Frozen
+from embertune.recipe.freezing import ThawSection
+from embertune.training.thaw import ramp, thaw_steps, thawed, thaws
+from tests import tiny
+from tests.training import made
+
+Loader = Callable[[], SentenceTransformer]
+HALF = {"train__epochs": 2, "train__batch_size": 8, "train__learning_rate": 1e-3}
+
+
+@given(st.integers(1, 24), st.integers(1, 5), st.data())
+def test_thaws_go_down_from_the_top_to_the_floor_and_the_embeddings_come_last(
+    blocks: int, layers: int, data: st.DataObject
+) -> None:
+    until = data.draw(st.integers(0, blocks - 1))
+    embeddings = until == 0 and data.draw(st.booleans())
+    section = ThawSection(layers=layers, until=until, embeddings=embeddings)
+    frozen = Frozen(blocks, embeddings=True)
+    found = [thawed(frozen, section, times) for times in range(thaws(frozen, section) + 2)]
+    assert found[0] == frozen
+    assert found[-1] == found[-2] == Frozen(until, embeddings=not embeddings)
+    for before, after in pairwise(found[:-1]):
+        assert before != after
+        assert before.blocks - after.blocks in (layers, before.blocks - until)
+        assert after.embeddings or before.blocks == after.blocks == 0
+
+
+@given(st.integers(1, 12), st.integers(1, 50), st.integers(2, 500))
+def test_a_thaw_comes_every_so_many_steps_until_the_run_ends(blocks: int, every: int, steps: int) -> None:
+    section = ThawSection(every=f"{every} steps")
+    if every >= steps:
+        with pytest.raises(RecipeError, match=r"unfreeze.every: found '?\d+ steps'?, and training ends after"):
+            thaw_steps(Frozen(blocks, embeddings=True), section, round, steps)
+        return
+    found = thaw_steps(Frozen(blocks, embeddings=True), section, round, steps)
+    assert found == tuple(step for step in range(every, steps, every))[:blocks]
+
+
+def test_a_floor_that_leaves_nothing_to_thaw_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"until: found 3, and 2 layers are frozen: none would be thawed; write less"):
+        thaw_steps(Frozen(2, embeddings=True), ThawSection(until=3), round, 100)
+
+
+@given(st.integers(0, 100), st.integers(1, 50))
+def test_the_rate_of_what_was_thawed_rises_from_nothing_to_its_whole(since: int, length: int) -> None:
+    shares = [ramp(since + step, since, length) for step in range(length + 3)]
+    assert shares[0] == 0
+    assert shares[length:] == [1.0] * 3
+    assert shares == sorted(shares)
+
+
+def test_frozen_weights_stay_bit_for_bit_and_the_others_move(tiny_model: Loader) -> None:
+    plan = made.planned(tiny_model(), tiny.toy_pairs(24), train__freeze=1, **HALF)
+    before = made.weights(plan.built.model)
+    _, history = made.trained(plan)
+    after = made.weights(plan.built.model)
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    assert still == {name for name in before if "embeddings" in name or "layer.0" in name or "pooler" in name}
+    assert all(set(line["rates"]) == {"block 1", "top of the backbone"} for line in history)
+    assert all(p.requires_grad for p in plan.built.model.parameters())
+
+
+def test_frozen_layers_are_trained_on_without_their_dropout(tiny_model: Loader) -> None:
+    """All the randomness that is left is that of the layers in training, where dropout is switched off here."""
+    losses = []
+    for seed in (0, 1):
+        model = tiny_model()
+        for module in model[0].model.encoder.layer[1].modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        plan = made.planned(model, tiny.toy_pairs(24), train__freeze=1, train__max_steps=1, train__batch_size=24)
+        torch.manual_seed(seed)
+        losses.append(made.trained(plan)[1][0]["loss"])
+    assert losses[0] == losses[1]
+
+
+def thaw(model: SentenceTransformer, **settings: object) -> tuple[made.Fit, list[dict[str, object]], list[set[str]]]:
+    """A run of two passes of five steps with the first block and the embeddings frozen; what moves in each step."""
+    plan = made.planned(model, tiny.toy_pairs(40), train__freeze=1, train__unfreeze=settings, **HALF)
+    moved: list[set[str]] = []
+    last = made.weights(model)
+
+    def watched(score: Mapping[str, float] | None = None) -> Mapping[str, float]:
+        nonlocal last
+        now = made.weights(model)
+        moved.append({name for name in now if not torch.equal(now[name], last[name])})
+        last = now
+        return {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        from embertune.training.session import Session
+
+        original = Session._after
+
+        def after(session: Session, step: int) -> bool:
+            watched()
+            return original(session, step)
+
+        patch.setattr(Session, "_after", after)
+        fitted, history = made.trained(plan)
+    return fitted, history, moved
+
+
+def test_thawed_weights_move_only_after_the_thaw_and_begin_with_a_warm_up(tiny_model: Loader) -> None:
+    _, history, moved = thaw(tiny_model(), every="1 epoch", warmup="2 steps")
+    [at] = [line for line in history if "thawed" in line]
+    assert (at["step"], at["thawed"]) == (5, ["block 0"])
+    lower = [any("layer.0" in name for name in names) for names in moved]
+    assert lower == [False] * 6 + [True] * 4  # the first step after the thaw is at a rate of zero
+    rates = [line["rates"] for line in history if "rates" in line]
+    assert ["block 0" in of_step for of_step in rates] == [False] * 5 + [True] * 5
+    shares = [of_step["block 0"] / of_step["block 1"] for of_step in rates[5:]]  # type: ignore[index]
+    assert shares == pytest.approx([0, 0.5, 1, 1, 1])
+    assert not any("embeddings" in name for names in moved for name in names)
+
+
+def test_the_embeddings_are_thawed_last_where_it_is_asked(tiny_model: Loader) -> None:
+    _, history, moved = thaw(tiny_model(), every="3 steps", warmup="1 step", embeddings=True)
+    assert [(line["step"], line["thawed"]) for line in history if "thawed" in line] == [
+        (3, ["block 0"]),
+        (6, ["embeddings"]),
+    ]
+    assert [any("embeddings" in name for name in names) for names in moved] == [False] * 7 + [True] * 3
+
+
+def test_a_run_with_thaws_ends_in_the_same_place_every_time(tiny_model: Loader) -> None:
+    ends = []
+    for _ in range(2):
+        model = tiny_model()
+        thaw(model, every="0.4 epoch", warmup="1 step")
+        ends.append(made.weights(model))
+    assert made.distance(*ends) == 0.0
