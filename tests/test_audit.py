@@ -157,6 +157,21 @@ def test_test_rows_with_known_documents_are_scored_apart_and_the_primary_stays_t
     assert "held-seen-test" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_the_verdict_may_rest_on_the_part_that_training_has_not_seen(tiny_model_path: Path, tmp_path: Path) -> None:
+    train = write_jsonl(tmp_path / "train.jsonl", toy_triplets(60))
+    held = toy_triplets(40, start=100)
+    for row in held[:10]:
+        row["negative"] = toy_triplets(1)[0]["positive"]
+    test = write_jsonl(tmp_path / "held.jsonl", held)
+    words = ("run", "--model", tiny_model_path, "--train", train, "--test", test, "--out", tmp_path / "out", "--quiet")
+    primary = "evaluate.primary=held-unseen-test_cosine_accuracy"
+    assert cli(*words, *STEPS, "--set", primary) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["primary"] == "held-unseen-test_cosine_accuracy"
+    assert metrics["counts"]["items"] == 30
+    assert cli(*words, *STEPS, "--set", f"{primary}s") == 1
+
+
 def test_a_search_collection_is_audited_with_its_documents(
     tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
