@@ -18,6 +18,7 @@ from embertune.data.prepared import Prepared, Sides
 from embertune.data.shapes import describe
 from embertune.engine.precision import PARITY_TEXTS
 from embertune.engine.tokens import TokenStore
+from embertune.domain import asks_on_distance
 from embertune.enlarge import enlarged
 from embertune.errors import Problem, RecipeError
 from embertune.evaluate.scene import Scene, arrange, metric_names, test_metrics
@@ -116,10 +117,12 @@ def plan(
     fingerprint = inputs(data, model)
     smaller.shrink()
     built = dataclasses.replace(built, notes=(*built.notes, *smaller.notes()))
-    resolved = _resolve(recipe, data, built, _of_rows(facts, data.sides.train), handed_over=model is not None)
+    facts = _of_rows(facts, data.sides.train)
+    resolved = _resolve(recipe, data, built, facts, handed_over=model is not None)
     sample = _sample(data.sides.train)
     refuse_idle(resolved, built.model)
-    resolved = settle(resolved, known or {}, _asks(built, sample))
+    asks = {**_asks(built, sample), **asks_on_distance(built, plain.train, scene, smaller, facts)}
+    resolved = settle(resolved, known or {}, asks)
     refuse_idle(resolved, built.model)
     course = plan_course(
         data.sides.train, resolved.recipe, find_frozen(find_layers(built.model), resolved.recipe.train.freeze)

@@ -10,7 +10,9 @@ import pytest
 
 from embertune.errors import RecipeError
 from embertune.recipe import Recipe, load_recipe
+from embertune.recipe.distance import Distance
 from embertune.recipe.guidance import Resolved, decide
+from embertune.recipe.guidance import decided as by_rule
 from embertune.recipe.load import get
 from embertune.recipe.losses import LOSSES, losses_for
 from embertune.recipe.measured import MEASURED
@@ -49,6 +51,7 @@ def problems(made: Facts, **leaves: Any) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
+NEAR, FAR = Distance(1.1, 0.0, 0.9), Distance(3.0, 0.02)
 RANKING = "multiple_negatives_ranking"
 #: For each rule, in the order of the table: facts and leaves for which it decides, its value, a part of its reason.
 FIRED: list[tuple[Facts, dict[str, Any], str, Any, str]] = [
@@ -69,6 +72,10 @@ FIRED: list[tuple[Facts, dict[str, Any], str, Any, str]] = [
     (facts(rows=1_999), {}, "train.epochs", 5, "1999 rows: small sets need several passes"),
     (facts(rows=1_999), {}, "train.learning_rate", 5e-5, "1999 rows make few steps"),
     (facts(rows=2_000), {}, "train.learning_rate", 2e-5, "the published rate"),
+    (facts(rows=999, distance=NEAR, blocks=6), {}, "train.freeze", 3, "999 rows of texts that the model knows (1.10 "),
+    (facts(rows=1_000, distance=NEAR, blocks=6), {}, "train.freeze", None, "1.10 pieces a word"),
+    (facts(distance=FAR, blocks=6), {}, "train.layer_decay", 0.891, "3.00 pieces a word, 2.0% of them unknown: far"),
+    (facts(distance=NEAR, blocks=6), {}, "train.layer_decay", None, "one rate for all layers"),
     (facts(rows=640), {"train.epochs": 1}, "guard.eval_every", "2 steps", "100 texts each"),
     (facts("scored"), {}, "guard.metric", "cosine_x", "the headline of scored"),
     (facts(), {}, "evaluate.primary", "a-test_cosine_x", "the headline of the first test set"),
@@ -80,11 +87,15 @@ def test_each_rule_fires_for_its_facts_and_gives_value_and_reason(place: int) ->
     assert len(FIRED) == len(RULES)
     made, leaves, setting, value, reason = FIRED[place]
     rule = RULES[place]
-    resolved = decided(made, **leaves)
     assert rule.setting == setting
-    assert get(resolved.recipe, setting) == value
-    assert reason in resolved.reasons[setting]
-    assert rule.source in resolved.reasons[setting]
+    if setting in MEASURED:
+        found, why = by_rule(setting, load_recipe(set=leaves), made)
+    else:
+        resolved = decided(made, **leaves)
+        found, why = get(resolved.recipe, setting), resolved.reasons[setting]
+    assert found == value
+    assert reason in why
+    assert rule.source in why
 
 
 def test_every_rule_that_is_not_plain_arithmetic_names_its_source() -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from embertune.errors import Problem, RecipeError
 from embertune.model.layers import LayerTable
-from embertune.recipe.freezing import FREEZE, FreezeSection, all_but
+from embertune.recipe.freezing import FREEZE, Freeze, all_but
 
 _AT = f"{FREEZE}.layers"
 
@@ -42,8 +42,9 @@ class Frozen:
 NOTHING = Frozen()
 
 
-def find_frozen(table: LayerTable, section: FreezeSection | None) -> Frozen:
+def find_frozen(table: LayerTable, section: Freeze) -> Frozen:
     """What `section` freezes of a model with these layers; `RecipeError` where it cannot, or leaves nothing."""
+    assert section != "auto"
     if section is None:
         return NOTHING
     blocks = 0 if section.layers is None else _blocks(table, section.layers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -96,20 +96,25 @@ class ThawSection(Section):
 
 
 def _shorthand(key: str, kinds: tuple[type, ...]) -> BeforeValidator:
-    """A bare value stands for the mapping that has it at `key`."""
+    """A bare value other than auto stands for the mapping that has it at `key`."""
 
     def spelled(value: Any) -> Any:
-        return {key: value} if isinstance(value, kinds) and not isinstance(value, bool) else value
+        bare = isinstance(value, kinds) and not isinstance(value, bool) and value != "auto"
+        return {key: value} if bare else value
 
     return BeforeValidator(spelled)
 
 
-Freeze = Annotated[FreezeSection | None, _shorthand("layers", (int, float, str))]
+Freeze = Annotated[Literal["auto"] | FreezeSection | None, _shorthand("layers", (int, float, str))]
 Unfreeze = Annotated[ThawSection | None, _shorthand("every", (str,))]
 
 
-def problems_of_freezing(freeze: FreezeSection | None, thaw: ThawSection | None, dev: bool) -> Iterator[Problem]:
+def problems_of_freezing(freeze: Freeze, thaw: ThawSection | None, dev: bool) -> Iterator[Problem]:
     """What cannot be in the two together, known before a model is there; `dev` where dev rows may come."""
+    if freeze == "auto":
+        if thaw is not None:
+            yield Problem(FREEZE, f"found auto next to {UNFREEZE}, and auto may freeze nothing", f"write {_LAYERS}")
+        return
     if freeze is not None and freeze.layers is None and not freeze.embeddings and not freeze.patterns:
         yield Problem(FREEZE, "names nothing to freeze", f"write {_LAYERS}, or null")
     if thaw is None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from embertune.errors import Problem, RecipeError
 from embertune.recipe.load import get, replace
 from embertune.recipe.losses import LOSSES
-from embertune.recipe.measured import Measured
+from embertune.recipe.measured import MEASURED, Measured
 from embertune.recipe.misfits import misfits_of_data, misfits_of_loss, misfits_of_metrics
 from embertune.recipe.optimizers import OPTIMIZERS
 from embertune.recipe.options import unusual_options
-from embertune.recipe.rules import RANGES, RULES, Facts
+from embertune.recipe.rules import RANGES, RULES, Facts, Rule
 from embertune.recipe.scaling import highest_rate, notes_on_accumulation, reasons_of_rate
 from embertune.recipe.schedules import SCHEDULES
 from embertune.recipe.sections import Recipe
@@ -38,13 +39,12 @@ def decide(recipe: Recipe, facts: Facts) -> Resolved:
     """The recipe with every `auto` of training, guard and evaluation decided; `RecipeError` for what cannot work."""
     reasons: dict[str, str] = {}
     _refuse(misfits_of_data(recipe, facts))
-    for rule in RULES:
-        if rule.setting in reasons or get(recipe, rule.setting) != "auto" or not rule.when.holds(facts, recipe):
+    for setting in dict.fromkeys(rule.setting for rule in RULES):
+        if get(recipe, setting) != "auto" or setting in MEASURED or not _rule_of(setting, recipe, facts):
             continue
-        recipe = replace(recipe, {rule.setting: rule.value.of(facts, recipe)})
-        text = rule.reason.format(**facts.__dict__)
-        reasons[rule.setting] = f"{text} ({rule.source})" if rule.source else text
-        if rule.setting == "train.loss":
+        value, reasons[setting] = decided(setting, recipe, facts)
+        recipe = replace(recipe, {setting: value})
+        if setting == "train.loss":
             _refuse(misfits_of_loss(recipe, facts))
     _refuse(misfits_of_loss(recipe, facts))
     if recipe.train.known_positives == "auto":
@@ -56,6 +56,18 @@ def decide(recipe: Recipe, facts: Facts) -> Resolved:
     _refuse(misfits_of_metrics(recipe, facts))
     reasons |= reasons_of_rate(recipe.train)
     return Resolved(recipe, reasons, tuple(_unusual(recipe, facts)))
+
+
+def decided(setting: str, recipe: Recipe, facts: Facts) -> tuple[Any, str]:
+    """What the first rule of `setting` that holds gives, and why; one must hold."""
+    rule = _rule_of(setting, recipe, facts)
+    assert rule is not None
+    text = rule.reason.format(**facts.__dict__)
+    return rule.value.of(facts, recipe), f"{text} ({rule.source})" if rule.source else text
+
+
+def _rule_of(setting: str, recipe: Recipe, facts: Facts) -> Rule | None:
+    return next((rule for rule in RULES if rule.setting == setting and rule.when.holds(facts, recipe)), None)
 
 
 def _refuse(problems: Iterator[Problem]) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from embertune.recipe.distance import BY_DISTANCE
+
 #: Leaves whose `auto` only a measurement on the model and the machine can decide, in the order of decision.
-MEASURED = ("train.precision", "train.chunk")
+MEASURED = ("train.precision", "train.chunk", *BY_DISTANCE)
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Measured:
     The names of `figures` carry their units, such as `bfloat16_gflops`.
     """
 
-    value: str | int | None
+    value: str | int | float | None
     reason: str
     figures: Mapping[str, float] = field(default_factory=dict)
     machine: str = ""

@@ -12,13 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from embertune.recipe.distance import Distance
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.positives import keeps_apart
 from embertune.recipe.sections import Recipe
 
 SBERT = "Reimers & Gurevych 2019, arXiv:1908.10084"
 BERT = "Devlin et al. 2019, arXiv:1810.04805, appendix A"
+WHOLE = "Devlin et al. 2019, arXiv:1810.04805, section 3.2"
 STABILITY = "Mosbach et al. 2021, arXiv:2006.04884"
+ELSA = "Lee et al. 2019, arXiv:1911.03090"
+ULMFIT = "Howard & Ruder 2018, arXiv:1801.06146, section 3.2"
 MEASURED = "measured, docs/lab.md"
 
 #: Share of the training work that the dev evaluations of a run may take, where the number of evaluations is `auto`.
@@ -33,7 +37,8 @@ class Facts:
     """What is known before training. `shape` is that of the rows as trained, `origin` that of the file.
 
     `texts_per_row` is how many texts a training row puts through the model, `dev_texts` how many one dev evaluation
-    does (0 without dev), `dev_metric` and `test_metric` the headline metrics of the sides ('' without them).
+    does (0 without dev), `dev_metric` and `test_metric` the headline metrics of the sides ('' without them). `blocks`
+    are those of the model (0 where none can be told apart), `distance` is measured where a setting rests on it.
     """
 
     shape: str
@@ -47,6 +52,8 @@ class Facts:
     dev_metrics: tuple[str, ...] = ()
     test_metric: str = ""
     test_metrics: tuple[str, ...] = ()
+    blocks: int = 0
+    distance: Distance | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,14 @@ def _eval_every(facts: Facts, recipe: Recipe) -> str:
     affordable = EVALUATION_BUDGET * TRAINING_PASSES * trained / max(1, facts.dev_texts)
     evaluations = min(max(2.0, affordable), 20.0, steps)
     return f"{max(1, math.ceil(steps / evaluations))} steps"
+
+
+def _near_and_small(facts: Facts, _recipe: Recipe) -> bool:
+    return facts.distance is not None and facts.distance.near and facts.rows < 1_000 and facts.blocks >= 2
+
+
+def _half_at_the_bottom(facts: Facts, _recipe: Recipe) -> float | None:
+    return round(0.5 ** (1 / facts.blocks), 3) if facts.blocks else None
 
 
 RULES: tuple[Rule, ...] = (
@@ -249,6 +264,22 @@ RULES: tuple[Rule, ...] = (
         "the published rate for fine-tuning encoders",
         SBERT + ", section 3.1",
     ),
+    Rule(
+        "train.freeze",
+        When("texts near to what the model knows, fewer than 1,000 rows", _near_and_small),
+        Value("half of the layers", lambda f, _: f.blocks // 2),
+        "{rows} rows of texts that the model knows ({distance}): the lower layers have nothing to learn from them",
+        ELSA,
+    ),
+    Rule("train.freeze", OTHERWISE, _const(None), "{distance}, {rows} rows: every layer is trained", WHOLE),
+    Rule(
+        "train.layer_decay",
+        When("texts far from what the model knows", lambda f, _: f.distance is not None and f.distance.far),
+        Value("the embeddings learn at half the rate of the top", _half_at_the_bottom),
+        "{distance}: far from what the model knows, so every layer is trained, the lower ones at about half the rate",
+        ULMFIT,
+    ),
+    Rule("train.layer_decay", OTHERWISE, _const(None), "{distance}: one rate for all layers", WHOLE),
     Rule(
         "guard.eval_every",
         When("there is a dev set", lambda f, _: f.dev_texts > 0),

@@ -280,10 +280,10 @@ class TrainSection(Section):
         "whole batch; auto is null where the longest batch fits, else the most that does",
         "auto, null or a whole number of tokens",
     )
-    layer_decay: Annotated[float, Field(gt=0, lt=1)] | None = leaf(
+    layer_decay: Auto | Annotated[float, Field(gt=0, lt=1)] | None = leaf(
         None,
         "every layer has this share of the rate of the one above it; the embeddings come last",
-        "null or a number between 0 and 1, such as 0.9",
+        "null, auto or a number between 0 and 1, such as 0.9",
     )
     layer_rates: Mapping[str, Annotated[float, Field(gt=0, le=1)]] | None = leaf(
         None,
@@ -294,7 +294,7 @@ class TrainSection(Section):
     freeze: Freeze = leaf(
         None,
         "what is not trained: so many layers from below with the embeddings, or a mapping that says more",
-        "null, a number of layers, a share such as 0.5, 'all but 1', or a mapping {layers: 6, embeddings: false}",
+        "null, auto, a number of layers, a share such as 0.5, 'all but 1', or a mapping {layers: 6, embeddings: false}",
     )
     unfreeze: Unfreeze = leaf(
         None,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
+from embertune.errors import RecipeError
 from embertune.recipe.guidance import Resolved
 from embertune.recipe.load import get
 from embertune.recipe.load import replace as with_leaves
@@ -32,6 +34,14 @@ def settle(resolved: Resolved, known: Mapping[str, Measured], asks: Mapping[str,
             measured[path] = known[path] if path in known else ask(recipe)
             recipe = with_leaves(recipe, {path: measured[path].value})
             reasons[path] = measured[path].reason
-        elif path in known and known[path].value == written:
+        elif path in known and _says(recipe, path, known[path].value):
             measured[path] = known[path]
     return replace(resolved, recipe=recipe, reasons=reasons, measured=measured)
+
+
+def _says(recipe: Recipe, path: str, value: Any) -> bool:
+    """Whether a leaf has a value, however it is spelled."""
+    try:
+        return with_leaves(recipe, {path: value}) == recipe
+    except RecipeError:
+        return False

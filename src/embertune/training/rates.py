@@ -49,6 +49,7 @@ def rows_of(
     if heads:
         layers.append(Layer(LOSS, "head", "", tuple(heads), 0, 0))
     said = _said(layers, table, rates, frozen.names(table))
+    assert settings.layer_decay != "auto"
     decay = settings.layer_decay if isinstance(settings.layer_decay, float) else 1.0
     if decay < 1 and not table.blocks:
         raise RecipeError(Problem(DECAY, "no layers are found in this model", "leave it out"))
