@@ -21,8 +21,8 @@ class OptimizerRow:
     """An optimizer as the recipe sees it.
 
     `decoupled` tells that weight decay is taken off the weights by itself; otherwise it is added to the gradient, and
-    an optimizer that divides by the size of gradients divides it too. `published` tells that `auto` knows a rate.
-    `kept` is how many numbers are kept for each weight.
+    an optimizer that divides by the size of gradients divides it too. `published` tells that `auto` knows a rate,
+    `tried` from where to where a range test goes. `kept` is how many numbers are kept for each weight, at most.
     """
 
     means: str
@@ -30,6 +30,7 @@ class OptimizerRow:
     source: str
     decoupled: bool = False
     published: bool = True
+    tried: tuple[float, float] = (1e-7, 1e-2)
     kept: int = 2
 
 
@@ -57,6 +58,7 @@ OPTIMIZERS: dict[OptimizerName, OptimizerRow] = {
         },
         source="Sutskever et al. 2013, On the importance of initialization and momentum in deep learning, section 2",
         published=False,
+        tried=(1e-4, 10.0),
         kept=1,
     ),
     "rmsprop": OptimizerRow(
