@@ -71,12 +71,12 @@ class Set:
 
 
 SETS: dict[str, Set] = {
-    "nli": Set("nli", {"data.limit": 2000, "train.epochs": 1}, 2e-5, "6 steps"),
-    "banking77": Set("banking77", {"data.limit": 2000, "train.epochs": 2}, 2e-5, "12 steps"),
-    "scifact": Set("scifact", {"model.max_length": 96, "train.epochs": 2}, 5e-5, "4 steps"),
-    "nli-300": Set("nli", {"data.limit": 300, "train.epochs": 5}, 5e-5, "5 steps"),
     "banking77-300": Set("banking77", {"data.limit": 300, "train.epochs": 5}, 5e-5, "5 steps"),
+    "nli-300": Set("nli", {"data.limit": 300, "train.epochs": 5}, 5e-5, "5 steps"),
+    "banking77": Set("banking77", {"data.limit": 2000, "train.epochs": 2}, 2e-5, "12 steps"),
     "far": Set("far", {"data.limit": 2000, "train.epochs": 2}, 2e-5, "12 steps"),
+    "nli": Set("nli", {"data.limit": 2000, "train.epochs": 1}, 2e-5, "6 steps"),
+    "scifact": Set("scifact", {"model.max_length": 96, "train.epochs": 2}, 5e-5, "4 steps"),
 }
 
 
