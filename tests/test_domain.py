@@ -115,6 +115,14 @@ def test_far_texts_train_every_layer_the_embeddings_at_half_the_rate(tmp_path: P
     assert "far from what the model knows" in resolved.reasons["train.layer_decay"]
 
 
+def test_a_large_dev_set_is_not_encoded_for_it(
+    tmp_path: Path, tiny_model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embertune.domain.DEV_TEXTS", 1)
+    recipe = load_recipe(set=settings(tmp_path, tiny_model_path, tiny.toy_pairs(60), **AUTO))
+    assert "dev_score" not in plan(recipe, None, None, Silent()).resolved.measured["train.freeze"].figures
+
+
 def test_auto_beside_thawing_is_refused_with_what_would_do() -> None:
     with pytest.raises(RecipeError, match=r"train\.freeze: found auto next to train\.unfreeze"):
         load_recipe(set={"train.freeze": "auto", "train.unfreeze": "1 epoch"})

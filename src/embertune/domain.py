@@ -25,6 +25,8 @@ from embertune.smaller import Smaller, some_texts
 
 #: Texts that are looked at, and characters of each.
 TEXTS, CHARACTERS = 1_000, 1_000
+#: Texts of dev, with what they are compared to, beyond which no score is taken before the run.
+DEV_TEXTS = 10_000
 _WORD = re.compile(r"\w+")
 _LETTER = re.compile(r"\w")
 
@@ -54,14 +56,15 @@ def _words(text: str) -> Sequence[str]:
 def asks_on_distance(built: Built, train: Prepared, scene: Scene, smaller: Smaller, facts: Facts) -> dict[str, Ask]:
     """The settings that rest on the distance; it is measured when the first of them is asked for, and once.
 
-    `train` are the rows as they came. The score is that of the whole model; layers are those that will be trained.
+    `train` are the rows as they came. The score is that of the whole model, and none where dev is large; layers are
+    those that will be trained.
     """
 
     @cache
     def measured(seed: int) -> Distance | None:
         texts = [text for _, some in some_texts(train, TEXTS, seed) for text in some]
         score = None
-        if scene.dev is not None:
+        if scene.dev is not None and scene.dev.texts_to_encode <= DEV_TEXTS:
             encode = smaller.as_whole(make_encode(built.model, built.role_prompts))
             dev = measure_dev(encode, scene, scene.dev_headline)
             score = dev.values[f"{dev.name}_{scene.dev_headline}"]

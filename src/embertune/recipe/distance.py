@@ -23,7 +23,7 @@ NEAR_SCORE = 0.5
 class Distance:
     """Pieces that the tokenizer makes of a word, the share of them that are unknown to it, in [0, 1], and dev's score.
 
-    `score` is the headline of dev for the model as it came; None without dev.
+    `score` is the headline of dev for the model as it came; None where it was not taken.
     """
 
     pieces: float
