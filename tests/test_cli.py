@@ -73,7 +73,15 @@ def test_a_dry_run_shows_recipe_rows_layers_and_an_estimate_and_writes_nothing(
     out = tmp_path / "out"
     assert run_cli("run", "--model", tiny_model_path, "--train", pairs, "--out", out, "--dry-run") == 0
     shown = capsys.readouterr().out
-    for expected in ("multiple_negatives_ranking", "how can i repair the car", "embeddings", "steps", "memory", "disk"):
+    for expected in (
+        "multiple_negatives_ranking",
+        "how can i repair the car",
+        "embeddings",
+        "are trained",
+        "steps",
+        "memory",
+        "disk",
+    ):
         assert expected in shown
     assert not out.exists()
 

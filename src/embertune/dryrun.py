@@ -12,13 +12,12 @@ import numpy as np
 from embertune.data.prepared import Prepared
 from embertune.data.shapes import describe
 from embertune.model.encode import Encode
-from embertune.model.layers import find_layers
 from embertune.plan import Plan, plan
 from embertune.recipe import Recipe
 from embertune.recipe.explain import to_yaml
 from embertune.recipe.rules import TRAINING_PASSES
 from embertune.recipe.units import parse_span
-from embertune.watch import Watcher
+from embertune.watch import LayerLine, Watcher
 
 #: Texts that are encoded to learn how fast this machine is.
 SAMPLE = 64
@@ -51,7 +50,7 @@ class Preview:
 
     recipe_yaml: str
     rows: list[dict[str, str]]
-    layers: list[tuple[str, int, str]]
+    layers: tuple[LayerLine, ...]
     estimate: Estimate
 
     def as_record(self) -> dict[str, Any]:
@@ -63,15 +62,12 @@ def dry_run(recipe: Recipe, watch: Watcher) -> Preview:
     """Do all that comes before training, and estimate the rest from a few texts encoded on this machine."""
     planned = plan(recipe, None, None, watch)
     resolved = planned.resolved
-    layers = [
-        (str(name), int(count), f"{share:.1%}") for name, count, share, _ in find_layers(planned.built.model).as_rows()
-    ]
     rows = describe(planned.data.sides.train) if recipe.report.examples else []
     for note in planned.data.notes:
         if note.stage == "augment" and recipe.report.examples:
             for example in note.examples[:1]:
                 watch.note(f"for example: {example}")
-    return Preview(to_yaml(resolved.recipe, resolved.reasons), rows, layers, estimate(planned))
+    return Preview(to_yaml(resolved.recipe, resolved.reasons), rows, planned.layers, estimate(planned))
 
 
 def estimate(planned: Plan) -> Estimate:

@@ -16,9 +16,9 @@ from embertune.data.findings import Finding
 from embertune.data.prepare import Data, Given, prepare
 from embertune.data.prepared import Prepared, Sides
 from embertune.data.shapes import describe
+from embertune.domain import asks_on_distance
 from embertune.engine.precision import PARITY_TEXTS
 from embertune.engine.tokens import TokenStore
-from embertune.domain import asks_on_distance
 from embertune.enlarge import enlarged
 from embertune.errors import Problem, RecipeError
 from embertune.evaluate.scene import Scene, arrange, metric_names, test_metrics
@@ -44,11 +44,12 @@ from embertune.recipe.smaller import MATRYOSHKA
 from embertune.smaller import Smaller, lengths_of, make_smaller
 from embertune.tokenise import texts_of, tokenise
 from embertune.training.course import Course, plan_course
+from embertune.training.layering import foresee
 from embertune.training.memory import Memory
 from embertune.training.renewal import check_every
 from embertune.training.room import find_room, uncut
 from embertune.training.session import host_arguments
-from embertune.watch import Watcher
+from embertune.watch import LayerLine, Watcher
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Plan:
     smaller: Smaller
     mined: Mapping[str, Any] | None = None
     findings: tuple[Finding, ...] = ()
+    layers: tuple[LayerLine, ...] = ()
 
 
 def read(recipe: Recipe, given: Given | None, watch: Watcher) -> Data:
@@ -127,6 +129,7 @@ def plan(
     course = plan_course(
         data.sides.train, resolved.recipe, find_frozen(find_layers(built.model), resolved.recipe.train.freeze)
     )
+    layers = foresee(built.model, resolved.recipe, course)
     data = dataclasses.replace(data, sides=dataclasses.replace(data.sides, notes=data.sides.notes + course.notes))
     resolved = dataclasses.replace(resolved, notes=(*resolved.notes, *notes_on(resolved.recipe, built.model, sample)))
     for text in (*(note.text for note in data.notes), *built.notes, *resolved.notes):
@@ -136,7 +139,7 @@ def plan(
     tokenise(tokens, texts_of(data.sides.train, scene, built.role_prompts), watch)
     room = find_room(built, data.sides.train, resolved, known or {}, tokens)
     settled = (*encoders, room.resolved, course, fingerprint, tokens, room.memory, room.free, smaller)
-    return Plan(data, plain, built, scene, *settled, mined.record)
+    return Plan(data, plain, built, scene, *settled, mined.record, layers=layers)
 
 
 def with_audit(planned: Plan, watch: Watcher) -> Plan:

@@ -83,6 +83,7 @@ def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, pro
         notes=[*planned.data.notes, *(Note("model", text) for text in built.notes), *fitted.notes],
         findings=planned.findings,
         negatives=planned.mined,
+        layers=fitted.layers,
         history=[json.loads(line) for line in history],
         timing=dict(clock.seconds),
         environment={**versions(), **{name: str(value) for name, value in _machine(planned).items()}},

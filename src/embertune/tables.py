@@ -1,4 +1,4 @@
-"""The findings of the audit as a person sees them on the terminal."""
+"""The findings of the audit and the table of layers, as a person sees them on the terminal."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from rich.text import Text
 
 from embertune.data.audit import FACTS, troubles
 from embertune.data.findings import Finding
+from embertune.report import layers as told
 from embertune.report.numbers import percent
 from embertune.report.shown import begun, shortened, visible
+from embertune.watch import FROZEN, TRAINED, LayerLine
 
 #: Examples below a finding, and the characters that are shown of each.
 EXAMPLES, LONGEST = 3, 160
+#: Characters of the bar of the highest rate.
+BAR = 12
 #: From this share on a finding is drawn in red, below in yellow.
 LARGE = 0.01
 
@@ -73,3 +77,20 @@ def _facts(facts: Sequence[Finding]) -> Table:
         for place, finding in enumerate(group):
             table.add_row("" if place else escape(side), Text(visible(finding.text)))
     return table
+
+
+def layer_screen(lines: Sequence[LayerLine], indent: int) -> RenderableType:
+    """Every layer with its parameters and its highest rate, drawn as a bar beside those of the others."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("layer", no_wrap=True)
+    for name in ("parameters", "rate"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    for line, share in zip(lines, told.shares(lines), strict=True):
+        frozen = line.state == FROZEN
+        bar = Text("" if frozen else "━" * max(1, round(BAR * share)), style="green")
+        if line.state not in (FROZEN, TRAINED):
+            bar.append(f"  {line.state}", style="yellow")
+        rate = "frozen" if frozen else told.rate(line.rate)
+        table.add_row(escape(visible(line.name)), f"{line.parameters:,}", rate, bar, style="blue" if frozen else None)
+    return Padding(Group(table, Text(told.summary(lines), style="dim")), (0, 0, 0, indent))

@@ -18,8 +18,10 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from embertune import caches
+from embertune.report.layers import alike, summary
 from embertune.rundir import finite
-from embertune.tables import audit_screen
+from embertune.tables import audit_screen, layer_screen
+from embertune.watch import LayerLine
 from embertune.watch import Progress as Step
 
 if TYPE_CHECKING:
@@ -74,6 +76,13 @@ class Terminal:
         if not self.quiet:
             for row in rows:
                 self.console.print(_row_table(row, width=90))
+
+    def layers(self, lines: Sequence[LayerLine]) -> None:
+        """What is trained, in one line where it is all alike."""
+        if alike(lines):
+            self.note(summary(lines))
+        elif not self.quiet:
+            self.console.print(layer_screen(lines, indent=10))
 
     def step(self, progress: Step) -> None:
         """Move the bar, or write a line now and then."""
@@ -148,7 +157,7 @@ class Terminal:
         for row in preview.rows:
             self.console.print(_row_table(row))
         self.console.print("[bold]layers[/]")
-        self.console.print(_layer_table(preview.layers))
+        self.console.print(layer_screen(preview.layers, indent=2))
         self.console.print("[bold]estimate[/]")
         for name, value in preview.estimate.lines():
             self.console.print(f"  {name:<10} {value}", markup=False)
@@ -365,16 +374,6 @@ def _row_table(row: Mapping[str, str], width: int = 200) -> Table:
     for role, text in row.items():
         plain = " ".join(text.split())
         table.add_row("", role, escape(plain if len(plain) <= width else plain[: width - 1] + "…"))
-    return table
-
-
-def _layer_table(layers: list[tuple[str, int, str]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim")
-    table.add_column("layer")
-    table.add_column("parameters", justify="right")
-    table.add_column("share", justify="right")
-    for name, parameters, share in layers:
-        table.add_row(name, f"{parameters:,}", share)
     return table
 
 

@@ -22,6 +22,20 @@ class Progress:
     latest: float | None = None
 
 
+#: What becomes of a layer; others tell from when it is trained: `from step 120`, `once dev stalls`.
+TRAINED, FROZEN = "trained", "frozen"
+
+
+@dataclass(frozen=True)
+class LayerLine:
+    """A row of the table of layers: its parameters, the highest rate it has when it is trained, and when that is."""
+
+    name: str
+    parameters: int
+    rate: float
+    state: str = TRAINED
+
+
 class Watcher(Protocol):
     """Receives what happens, in order. Implementations must not raise and must not change anything of the run."""
 
@@ -33,6 +47,9 @@ class Watcher(Protocol):
 
     def rows(self, shape: str, sides: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> None:
         """The data as it was understood: its shape, rows by side, and a few parsed rows (role -> text)."""
+
+    def layers(self, lines: Sequence[LayerLine]) -> None:
+        """Training begins with these layers, from below."""
 
     def step(self, progress: Progress) -> None:
         """An optimizer step is done."""
@@ -48,6 +65,9 @@ class Silent:
         """Ignore."""
 
     def rows(self, shape: str, sides: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> None:
+        """Ignore."""
+
+    def layers(self, lines: Sequence[LayerLine]) -> None:
         """Ignore."""
 
     def step(self, progress: Progress) -> None:

@@ -26,7 +26,7 @@ Loader = Callable[[], SentenceTransformer]
 def grouped(model: SentenceTransformer, heads: dict[str, nn.Parameter], rate: float, decay: float) -> list[Group]:
     """The groups of a model that is trained at one rate all over."""
     rows = rows_of(find_layers(model), heads, TrainSection(learning_rate=rate))
-    return groups(model, heads, rows, decay)
+    return groups({**dict(model.named_parameters()), **heads}, rows, decay)
 
 
 def test_every_trainable_parameter_is_in_exactly_one_group(tiny_model: Loader) -> None:

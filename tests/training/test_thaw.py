@@ -138,6 +138,26 @@ def test_the_embeddings_are_thawed_last_where_it_is_asked(tiny_model: Loader) ->
     assert [any("embeddings" in name for name in names) for names in moved] == [False] * 7 + [True] * 3
 
 
+def test_the_table_of_layers_tells_what_is_thawed_when(tiny_model: Loader) -> None:
+    leaves = {"train__freeze": 1, "train__layer_decay": 0.5, **HALF}
+    plan = made.planned(tiny_model(), tiny.toy_pairs(40), train__unfreeze="1 epoch", **leaves)
+    by_steps = ["frozen", "from step 6", "trained", "trained"]
+    assert [line.state for line in plan.layers] == by_steps
+    assert [line.rate for line in plan.layers] == [2.5e-4, 5e-4, 1e-3, 1e-3]
+    assert sum(line.parameters for line in plan.layers) == sum(p.numel() for p in plan.built.model.parameters())
+    assert [line.state for line in made.trained(plan)[0].layers] == by_steps
+    whole = made.planned(tiny_model(), tiny.toy_pairs(40), **HALF)
+    assert {line.state for line in whole.layers} == {"trained"}
+
+
+def test_a_head_of_the_loss_is_in_the_table_and_can_have_a_rate(tiny_model: Loader) -> None:
+    leaves = {"train__loss": "softmax", "train__layer_rates": {"loss": 1e-2}, **HALF}
+    plan = made.planned(tiny_model(), tiny.toy_nli(24), **leaves)
+    assert (plan.layers[-1].name, plan.layers[-1].rate) == ("loss", 1e-2)
+    assert plan.layers[-1].parameters == 3 * 3 * 32 + 3
+    assert next(iter(made.trained(plan)[1][1]["rates"])) == "loss"
+
+
 def test_a_run_with_thaws_ends_in_the_same_place_every_time(tiny_model: Loader) -> None:
     ends = []
     for _ in range(2):

@@ -11,6 +11,7 @@ from embertune.choose import Choice
 from embertune.data.findings import Finding
 from embertune.data.prepared import Note
 from embertune.evaluate.proof import Proof
+from embertune.watch import LayerLine
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Facts:
     `history` holds the records of history.jsonl, `timing` seconds per stage, `rows` three parsed rows.
     `examples` false means that no text of the data may be shown: then `rows` is not drawn, nor are examples of notes.
     `metric` is the dev metric that steered training, None without dev. `negatives` is what audit.json keeps of mining.
+    `layers` is the table of layers, empty where nothing was trained.
     """
 
     title: str
@@ -55,3 +57,4 @@ class Facts:
     metric: str | None = None
     findings: Sequence[Finding] = ()
     negatives: Mapping[str, Any] | None = None
+    layers: Sequence[LayerLine] = ()

@@ -16,6 +16,7 @@ from embertune.report import numbers
 from embertune.report.curves import curves
 from embertune.report.drawing import Interval, charts, common_scale, interval
 from embertune.report.facts import Facts
+from embertune.report.layers import alike, shares, summary, when
 from embertune.report.loading import snippet
 from embertune.report.negatives import scores
 from embertune.report.results import Row, groups, level, primary
@@ -72,6 +73,7 @@ def to_html(facts: Facts) -> str:
         charts=charts(curves(facts.history, facts.metric, facts.best_step)),
         rows=list(facts.rows)[:ROWS] if facts.examples else [],
         negatives=scores(facts.negatives),
+        layers=[] if alike(facts.layers) else list(zip(facts.layers, shares(facts.layers), strict=True)),
         seconds=sum(facts.timing.values()),
         longest=max(facts.timing.values(), default=0.0) or 1.0,
         snippet=snippet(facts, facts.model_path.as_posix()),
@@ -102,6 +104,8 @@ def _template() -> Template:
         "begun": begun,
         "shortened": shortened,
         "percent": numbers.percent,
+        "when": when,
+        "summary": summary,
     }
     engine.tests["describing"] = lambda finding: finding.kind in FACTS
     engine.globals["style"] = Markup((here / "style.css").read_text(encoding="utf-8"))  # our own file

@@ -8,6 +8,7 @@ from embertune.data.findings import Finding
 from embertune.report import numbers
 from embertune.report.curves import Curves, curves
 from embertune.report.facts import Facts
+from embertune.report.layers import alike, summary, when
 from embertune.report.loading import snippet
 from embertune.report.negatives import scores
 from embertune.report.results import Group, Row, groups, level
@@ -98,6 +99,17 @@ def _training(facts: Facts) -> Iterator[str]:
     if found.dev:
         yield f"Dev {code(found.metric or '')}: `{sparkline([value for _, value in found.dev], 40)}`"
         yield _looks(found)
+    yield from _layers(facts)
+
+
+def _layers(facts: Facts) -> Iterator[str]:
+    """What was trained at which rate; a table where layers differ."""
+    if not facts.layers:
+        return
+    yield f"{begun(summary(facts.layers))}."
+    if not alike(facts.layers):
+        lines = [f"| {prose(line.name)} | {line.parameters:,} | {when(line)} |" for line in facts.layers]
+        yield "\n".join(["| layer | parameters | highest rate |", "|---|--:|---|", *lines])
 
 
 def _looks(found: Curves) -> str:

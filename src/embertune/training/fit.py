@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from sentence_transformers import SentenceTransformer
 
 from embertune.data.prepared import Note, Prepared
+from embertune.model.freezing import find_frozen
+from embertune.model.layers import find_layers
 from embertune.recipe import Recipe
 from embertune.training.course import Course, plan_course
 from embertune.training.masked import masked_note
 from embertune.training.session import Session, Surroundings
+from embertune.watch import LayerLine
 
 
 @dataclass(frozen=True)
 class Fit:
     """What training gives back. The model passed in holds the best state on dev, or the last one without dev.
 
-    `best_step` is 0 where nothing beat the model as it came; `notes` tell of what was masked.
+    `best_step` is 0 where nothing beat the model as it came; `notes` tell of what was masked, `layers` of what was
+    trained.
     """
 
     steps: int
@@ -26,6 +30,7 @@ class Fit:
     stopped: str
     seconds: float
     notes: tuple[Note, ...] = ()
+    layers: tuple[LayerLine, ...] = ()
 
 
 def fit(
@@ -36,9 +41,10 @@ def fit(
     `course` is what `plan_course` says, where it was asked already. Raises `TrainingError` when a loss is not finite.
     Dropout and order depend on `recipe.seed` alone.
     """
-    course = course or plan_course(train, recipe)
+    course = course or plan_course(train, recipe, find_frozen(find_layers(model), recipe.train.freeze))
     with around.history.open("w", encoding="utf-8") as history:
         session = Session(model, train, recipe, course, around, history)
+        around.watch.layers(session.layers.lines())
         session.look(0)
         started = time.perf_counter()
         for phase in course.phases:
@@ -48,4 +54,5 @@ def fit(
     session.keeper.restore(model)
     model.eval()
     notes = masked_note(session.masked, session.negatives)
-    return Fit(session.done, best.step if best else session.done, session.stopped, seconds, notes)
+    layers = session.layers.lines(done=True)
+    return Fit(session.done, best.step if best else session.done, session.stopped, seconds, notes, layers)

@@ -9,15 +9,35 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from embertune.model.freezing import held
+from embertune.model.freezing import Frozen, held
 from embertune.model.layers import find_layers
+from embertune.recipe import Recipe, replace
+from embertune.recipe.check import loss_options
+from embertune.recipe.losses import LOSSES
 from embertune.recipe.sections import TrainSection
 from embertune.training.course import Course, Phase
 from embertune.training.guard import Look
+from embertune.training.losses import build_loss, head_parameters
 from embertune.training.optimizer import Group, groups
-from embertune.training.rates import rows_of
+from embertune.training.rates import LOSS, Row, rows_of
 from embertune.training.stall import stalls
 from embertune.training.thaw import ramp, thawed, thaws
+from embertune.watch import FROZEN, TRAINED, LayerLine
+
+
+def foresee(model: SentenceTransformer, recipe: Recipe, course: Course) -> tuple[LayerLine, ...]:
+    """The table of layers as training will begin with it; RecipeError where rates are given to what is not there.
+
+    A loss handed over may bring what `layer_rates` gives a rate to; then that is looked at when training begins.
+    """
+    name, rates = recipe.train.loss, recipe.train.layer_rates
+    assert name != "auto"
+    heads: Mapping[str, nn.Parameter] = {}
+    if LOSSES[name].fixed_length:
+        heads = head_parameters(build_loss(name, model, loss_options(recipe.train), recipe.seed), model)
+    elif rates and LOSS in rates:
+        recipe = replace(recipe, {"train.layer_rates": {key: rates[key] for key in rates if key != LOSS} or None})
+    return Layering(model, heads, recipe.train, course).lines()
 
 
 class Layering:
@@ -29,10 +49,33 @@ class Layering:
         self.model, self.course, self.section = model, course, settings.unfreeze
         self.table = find_layers(model)
         self.rows = rows_of(self.table, heads, settings, course.last_frozen(settings.unfreeze))
-        self.groups: list[Group] = groups(model, heads, self.rows, settings.weight_decay)
+        self.parameters = {**dict(model.named_parameters()), **heads}
+        self.groups: list[Group] = groups(self.parameters, self.rows, settings.weight_decay)
         self.frozen = course.phases[0].frozen
         self.thawed_at: dict[str, int] = {}
         self.thaws = 0  # of those that dev decides over
+
+    def lines(self, *, done: bool = False) -> tuple[LayerLine, ...]:
+        """The table of layers, from below; with `done`, as it has become."""
+        return tuple(LayerLine(r.name, self._count(r), r.rate, self._state(r, done)) for r in self.rows)
+
+    def _count(self, row: Row) -> int:
+        return sum(self.parameters[name].numel() for name in row.parameters)
+
+    def _state(self, row: Row, done: bool) -> str:
+        """From when a row is trained."""
+
+        def rests(frozen: Frozen) -> bool:
+            return set(row.parameters) <= frozen.names(self.table)
+
+        phases = self.course.phases
+        if not rests(phases[0].frozen):
+            return TRAINED
+        known = {phase.first for phase in phases if not rests(phase.frozen)}
+        since = self.thawed_at.get(row.name) if done else min(known, default=None)
+        if since is not None:
+            return f"from step {since + 1:,}"
+        return FROZEN if done or rests(self.course.last_frozen(self.section)) else "once dev stalls"
 
     def begin(self, phase: Phase) -> list[str]:
         """The rows that are thawed with the phase, from now on part of the training."""

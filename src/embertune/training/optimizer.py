@@ -24,12 +24,12 @@ class Group:
     weight_decay: float
 
 
-def groups(model: nn.Module, heads: Mapping[str, nn.Parameter], rows: Iterable[Row], decay: float) -> list[Group]:
+def groups(known: Mapping[str, nn.Parameter], rows: Iterable[Row], decay: float) -> list[Group]:
     """Each row with and without decay: vectors (norms, biases) have none (Devlin et al. 2019, A.2).
 
     The highest rate comes first. Parameters that need no gradient as the model comes are left out.
     """
-    known, made = {**dict(model.named_parameters()), **heads}, []
+    made = []
     for row in sorted(rows, key=lambda row: -row.rate):
         parameters = [known[name] for name in row.parameters if known[name].requires_grad]
         for chosen, own in (
