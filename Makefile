@@ -33,6 +33,7 @@ prove: $(VENV)/.dev
 	$(BIN)/python prove/long_tail.py
 	$(BIN)/python prove/masking.py
 	$(BIN)/python prove/mined.py
+	$(BIN)/python prove/levers.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
