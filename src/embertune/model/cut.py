@@ -18,8 +18,9 @@ from embertune.recipe.smaller import LAYERS, Choice
 def kept_blocks(depth: int, keep: int, choose: Choice) -> tuple[int, ...]:
     """Which of `depth` blocks stay, counted from below.
 
-    The first ones keep what was learnt in the order in which it was learnt and cost least in most of the tasks of
-    Sajjad et al. 2023, arXiv:2004.03844, section 4; evenly spread ones have the first and the last among them.
+    Evenly spread ones have the first and the last among them. Of an encoder that gives good vectors as it comes they
+    keep far more than the first ones (docs/lab.md); of a bare one, whose last blocks are about its pre-training, the
+    first ones cost least in most of the tasks of Sajjad et al. 2023, arXiv:2004.03844, section 4.
     """
     if choose == "first" or keep == 1:
         return tuple(range(keep))

@@ -17,7 +17,7 @@ LAYERS, DIMENSIONS, MATRYOSHKA = "model.layers", "model.dimensions", "train.matr
 DropoutKind = Literal["hidden", "attention", "embedding"]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Rates = Annotated[Mapping[DropoutKind, Rate], Field(min_length=1)]
-Choice = Literal["first", "spread"]
+Choice = Literal["spread", "first"]
 
 
 def _listed(value: Any) -> Any:
@@ -29,9 +29,9 @@ class LayersSection(Section):
 
     keep: Annotated[int, Field(ge=1)] | None = leaf(None, "how many blocks stay", "a whole number of at least 1")
     choose: Choice = leaf(
-        "first",
-        "which: the first ones from below, or evenly spread ones, the first and the last among them",
-        "first or spread",
+        "spread",
+        "which: evenly spread ones, the first and the last among them, or the first ones from below",
+        "spread or first",
     )
 
 
