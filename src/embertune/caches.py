@@ -21,6 +21,7 @@ from embertune.errors import CacheError
 #: The kinds of entries, and what they hold.
 KINDS: Mapping[str, str] = {
     "tokens": "texts as tokens",
+    "prefix": "what frozen layers give for texts",
     "tables": "rows brought into shape",
     "translations": "texts in another language, for data.augment",
 }

@@ -46,6 +46,7 @@ from embertune.tokenise import texts_of, tokenise
 from embertune.training.course import Course, plan_course
 from embertune.training.layering import foresee
 from embertune.training.memory import Memory
+from embertune.training.prefix import Asked, PrefixPlan, Reader, find_prefix
 from embertune.training.renewal import check_every
 from embertune.training.room import find_room, uncut
 from embertune.training.session import host_arguments
@@ -61,7 +62,8 @@ class Plan:
     the texts, for models whose texts can be stored so. `memory` is what a step needs, `free` the bytes that are there
     (None where nothing tells). `plain` are the sides before negatives, copies and balance changed train, `mined` is
     what is kept of the mining of negatives, ready for JSON, `findings` are those of the audit, once it was made.
-    `smaller` is what makes the model smaller than the one that came, which it is from here on.
+    `smaller` is what makes the model smaller than the one that came, which it is from here on. `prefix` says which
+    states of frozen layers are kept; None for none.
     """
 
     data: Data
@@ -80,6 +82,7 @@ class Plan:
     mined: Mapping[str, Any] | None = None
     findings: tuple[Finding, ...] = ()
     layers: tuple[LayerLine, ...] = ()
+    prefix: PrefixPlan | None = None
 
 
 def read(recipe: Recipe, given: Given | None, watch: Watcher) -> Data:
@@ -138,8 +141,10 @@ def plan(
     encoders = _encoders(built, resolved.recipe, tokens)
     tokenise(tokens, texts_of(data.sides.train, scene, built.role_prompts), watch)
     room = find_room(built, data.sides.train, resolved, known or {}, tokens)
-    settled = (*encoders, room.resolved, course, fingerprint, tokens, room.memory, room.free, smaller)
-    return Plan(data, plain, built, scene, *settled, mined.record, layers=layers)
+    reader = Reader(tokens, built.role_prompts, scene.dev.texts if scene.dev else {}) if tokens else None
+    resolved, prefix = find_prefix(built.model, data.sides.train, room.resolved, course, Asked(known or {}, reader))
+    settled = (*encoders, resolved, course, fingerprint, tokens, room.memory, room.free, smaller)
+    return Plan(data, plain, built, scene, *settled, mined.record, layers=layers, prefix=prefix)
 
 
 def with_audit(planned: Plan, watch: Watcher) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from embertune.record import Clock, facts_of_run, write_start
 from embertune.report import to_card, write
 from embertune.result import Result, keep, read_result
 from embertune.rundir import HISTORY, MODEL, Asked, RunDir, claim, is_finished, measured_in, told_plainly
+from embertune.training.caching import prefix_cache
 from embertune.training.fit import Fit, fit
 from embertune.training.session import Surroundings
 from embertune.watch import Silent, Watcher
@@ -104,7 +106,8 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
 
     side = planned.data.sides.train
     planned.smaller.begin(side, planned.encode, planned.resolved.recipe.seed)
-    start = look(planned) if planned.smaller else base_dev
+    start = look(planned) if planned.smaller and base_dev else base_dev
+    cache = prefix_cache(planned.prefix, planned.built.model, planned.resolved.recipe, watch)
     around = Surroundings(
         score=dev_values if start else None,
         history=folder.file(HISTORY),
@@ -115,11 +118,12 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         tokens=planned.tokens,
         encode=planned.smaller.as_whole(planned.encode),  # for a guide: the model as it came
         renew=mining_anew(planned.resolved.recipe, planned.encode, watch),
+        prefix=cache,
     )
     fitted = fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
     for note in fitted.notes:
         watch.note(note.text)
-    return fitted
+    return dataclasses.replace(fitted, notes=(*fitted.notes, *cache.notes)) if cache else fitted
 
 
 def look(planned: Plan) -> Scores | None:

@@ -21,6 +21,16 @@ def test_no_other_way_costs_less(stretches: list[Stretch], tokens: int) -> None:
 
 
 @given(STRETCHES, st.integers(1, 1000))
+def test_going_on_from_what_was_decided_keeps_to_it(stretches: list[Stretch], tokens: int) -> None:
+    found = depths(stretches, tokens)
+    later = depths(stretches[1:], tokens, there={found[0]} - {0})
+    paid = tokens * sum(set(later) - {found[0]})
+    spent = sum(s.tokens * (s.frozen - d) for s, d in zip(stretches[1:], later, strict=True))
+    first = tokens * found[0] + stretches[0].tokens * (stretches[0].frozen - found[0])
+    assert first + paid + spent == cost(stretches, found, tokens)
+
+
+@given(STRETCHES, st.integers(1, 1000))
 def test_the_order_of_phases_changes_nothing(stretches: list[Stretch], tokens: int) -> None:
     assert depths(stretches[::-1], tokens) == depths(stretches, tokens)[::-1]
 

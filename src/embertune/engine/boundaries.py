@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -14,15 +15,17 @@ class Stretch:
     tokens: int
 
 
-def depths(stretches: Sequence[Stretch], tokens: int) -> tuple[int, ...]:
+def depths(stretches: Sequence[Stretch], tokens: int, there: Collection[int] = ()) -> tuple[int, ...]:
     """How many blocks deep the store is that each stretch reads; 0 for none.
 
-    All texts have `tokens` tokens. To keep their states behind `s` blocks costs `tokens * s` once, and spares a stretch
-    that reads them `s` blocks for each of its tokens. The fewest tokens through blocks win, then the fewest stores,
-    then the shallower ones. A store serves all stretches in which at least so many blocks are frozen.
+    All texts have `tokens` tokens. To keep their states behind `s` blocks costs `tokens * s` once (nothing for those
+    that are `there`), and spares a stretch that reads them `s` blocks for each of its tokens. The fewest tokens through
+    blocks win, then the fewest stores, then the shallower ones. A store serves all stretches in which at least so many
+    blocks are frozen.
     """
-    possible = sorted({stretch.frozen for stretch in stretches if stretch.frozen > 0})
-    chosen = _cheapest([0, *possible], stretches, tokens)
+    possible = sorted({0, *(s.frozen for s in stretches), *there})
+    prices = {level: 0 if level in there else tokens * level for level in possible}
+    chosen = _cheapest(prices, stretches)
     return tuple(max((s for s in chosen if s <= stretch.frozen), default=0) for stretch in stretches)
 
 
@@ -32,20 +35,20 @@ def cost(stretches: Sequence[Stretch], reads: Sequence[int], tokens: int) -> int
     return trained + tokens * sum(set(reads))
 
 
-def _cheapest(levels: Sequence[int], stretches: Sequence[Stretch], tokens: int) -> list[int]:
-    """The depths of the stores, ascending, from `levels`, of which the first is 0, no store.
+def _cheapest(prices: Mapping[int, int], stretches: Sequence[Stretch]) -> tuple[int, ...]:
+    """The depths of the stores, ascending, of those that have prices; the first is 0, no store.
 
-    From above: what all stretches with at least `levels[i]` frozen blocks cost where there is a store so deep is its
-    filling, those stretches up to the next store, and what the next one costs.
+    From above: what all stretches with at least so many frozen blocks cost where there is a store so deep is its price,
+    those stretches up to the next store, and what the next one costs.
     """
-    best: dict[int, tuple[int, int, tuple[int, ...]]] = {}
-    for i in range(len(levels) - 1, -1, -1):
-        level, found = levels[i], []
-        for j in range(i + 1, len(levels) + 1):
-            above = levels[j] if j < len(levels) else None
-            mine = (s for s in stretches if s.frozen >= level and (above is None or s.frozen < above))
-            price = tokens * level + sum(s.tokens * (s.frozen - level) for s in mine)
-            more, stores, deeper = best[above] if above is not None else (0, 0, ())
-            found.append((price + more, stores + (level > 0), (level, *deeper)))
+    levels = [*prices, math.inf]
+    best: dict[float, tuple[float, int, tuple[int, ...]]] = {math.inf: (0, 0, ())}
+    for level in sorted(prices, reverse=True):
+        found = []
+        for above in levels[levels.index(level) + 1 :]:
+            mine = (s for s in stretches if level <= s.frozen < above)
+            price = prices[level] + sum(s.tokens * (s.frozen - level) for s in mine)
+            more, stores, deeper = best[above]
+            found.append((price + more, stores + (prices[level] > 0), (level, *deeper)))
         best[level] = min(found)
-    return list(best[0][2])
+    return best[0][2]

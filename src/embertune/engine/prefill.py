@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from sentence_transformers.util import batch_to_device
 
 from embertune.engine.prefix import Prefix
 from embertune.engine.prefixstore import States, Wanted, keys_of_tokens
-from embertune.engine.segment import Ints, Segment
+from embertune.engine.segment import Halves, Ints, Segment
 from embertune.engine.shelf import Found
 from embertune.engine.tokens import TokenStore
 
@@ -21,11 +22,15 @@ TOKENS, LOOKED_UP = 2**11, 2**14
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Distinct texts, ascending by key, and where their tokens are."""
+    """Distinct texts, ascending by key, and where their tokens are.
+
+    `read` are the tokens of each of the reads they were gathered from; there a text counts as often as it stands there.
+    """
 
     wanted: Wanted
     found: Found
     tokens: TokenStore
+    read: tuple[int, ...] = ()
 
     def features(self, places: Ints) -> dict[str, Any]:
         """Those of some texts, as the model takes them."""
@@ -40,40 +45,33 @@ class Texts:
 
 def gather(tokens: TokenStore, reads: Iterable[tuple[str, Iterable[str]]]) -> Texts:
     """All distinct texts of `reads` (prompts, and the texts that go with each) as the model reads them."""
-    parts: dict[int, tuple[int, Segment]] = {}
-    high, low, lengths, part, row = ([np.empty(0, kind)] for kind in (np.uint64, np.uint64, *3 * [np.int64]))
-    for prompt, texts in _pieces(reads):
-        found = tokens.find(texts, prompt)
-        ids, length = found.ids()
-        for one in found.parts:
-            parts.setdefault(id(one), (len(parts), one))
-        renumbered = np.array([parts[id(one)][0] for one in found.parts], dtype=np.int64)
-        for column, values in zip(
-            (high, low, lengths, part, row),
-            (*keys_of_tokens(ids, length), length, renumbered[found.part], found.row),
-            strict=True,
-        ):
-            column.append(values)
-    columns = [np.concatenate(column) for column in (high, low, lengths, part, row)]
-    order = np.lexsort((columns[1], columns[0]))
-    high_, low_ = columns[0][order], columns[1][order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (high_[1:] != high_[:-1]) | (low_[1:] != low_[:-1])
-    one_each = [column[order[first]] for column in columns]
-    wanted = Wanted(one_each[0], one_each[1], one_each[2])
-    return Texts(wanted, Found(tuple(one for _, one in parts.values()), one_each[3], one_each[4]), tokens)
-
-
-def _pieces(reads: Iterable[tuple[str, Iterable[str]]]) -> Iterator[tuple[str, list[str]]]:
+    parts: list[Segment] = []
+    pieces: list[tuple[Halves, Halves, Ints, Ints, Ints]] = []
+    read: list[int] = []
     for prompt, texts in reads:
-        piece: list[str] = []
-        for text in texts:
-            piece.append(text)
-            if len(piece) == LOOKED_UP:
-                yield prompt, piece
-                piece = []
-        if piece:
-            yield prompt, piece
+        read.append(0)
+        for piece in batched(texts, LOOKED_UP):
+            found = tokens.find(piece, prompt)
+            parts += [one for one in found.parts if one not in parts]
+            numbers = np.array([parts.index(one) for one in found.parts], dtype=np.int64)
+            ids, lengths = found.ids()
+            pieces.append((*keys_of_tokens(ids, lengths), lengths, numbers[found.part], found.row))
+            read[-1] += int(lengths.sum())
+    nothing = tuple(np.empty(0, kind) for kind in (np.uint64, np.uint64, np.int64, np.int64, np.int64))
+    high, low, lengths, part, row = (np.concatenate(column) for column in zip(nothing, *pieces, strict=True))
+    order = np.lexsort((low, high))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (np.diff(high[order]) != 0) | (np.diff(low[order]) != 0)
+    order = order[first]
+    wanted = Wanted(high[order], low[order], lengths[order])
+    return Texts(wanted, Found(tuple(parts), part[order], row[order]), tokens, tuple(read))
+
+
+def batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of `size` texts, the last one perhaps shorter."""
+    rest = iter(texts)
+    while piece := list(itertools.islice(rest, size)):
+        yield piece
 
 
 def fill(prefix: Prefix, texts: Texts, told: Callable[[int], None] = lambda _tokens: None) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from embertune.engine.precision import applied
 from embertune.engine.prefill import Texts, batch, fill
 from embertune.engine.prefix import Prefix, still
+from embertune.engine.prefixstore import StateStore, Storage
 from embertune.errors import EmbertuneError, ModelError
 
 #: How far a component may be from the one without a prefix, as a share of the largest.
@@ -41,6 +42,16 @@ def fault(model: SentenceTransformer, prefix: Prefix, texts: Texts) -> str:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     far = max(float((made - wanted).abs().max()) for made in (computed, read)) / float(wanted.abs().max() + 1e-30)
     return "" if far <= NEAR else f"token vectors differ by {far:.1e} of the largest"
+
+
+def holds(prefix: Prefix, texts: Texts, storage: Storage) -> bool:
+    """Whether numbers of this type are large enough for the states of a few texts."""
+    other = prefix.over(StateStore(None, prefix.store.width, storage, 0))
+    try:
+        other.compute(batch(other, texts, np.argsort(texts.wanted.lengths, kind="stable")))
+    except ModelError:
+        return False
+    return True
 
 
 def steady(prefix: Prefix, texts: Texts) -> bool:

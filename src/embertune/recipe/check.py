@@ -16,6 +16,7 @@ from embertune.recipe.near import did_you_mean
 from embertune.recipe.negatives import problems_of_negatives
 from embertune.recipe.options import filled, problems_of_options
 from embertune.recipe.positives import guide_conflicts
+from embertune.recipe.prefix import problems_of_prefix
 from embertune.recipe.scaling import problems_of_rate
 from embertune.recipe.sections import Recipe, TrainSection
 from embertune.recipe.smaller import problems_of_smaller
@@ -100,6 +101,7 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
     yield from problems_of_smaller(model.layers, model.dimensions, train.matryoshka, train.loss)
     yield from problems_of_rate(recipe)
     yield from problems_of_freezing(train.freeze, train.unfreeze, dev=recipe.data.dev != "none")
+    yield from problems_of_prefix(train.prefix_cache, train.freeze, train.extra)
     yield from _chunk_conflicts(train)
     yield from problems_of_extra(train.extra)
     yield from _data_conflicts(recipe)

@@ -9,7 +9,7 @@ from typing import Any
 from embertune.recipe.distance import BY_DISTANCE
 
 #: Leaves whose `auto` only a measurement on the model and the machine can decide, in the order of decision.
-MEASURED = ("train.precision", "train.chunk", *BY_DISTANCE)
+MEASURED = ("train.precision", "train.chunk", "train.prefix_cache", *BY_DISTANCE)
 
 
 @dataclass(frozen=True)

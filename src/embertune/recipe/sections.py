@@ -89,7 +89,7 @@ class ModelSection(Section):
     layers: Layers = leaf(
         None,
         "cut the backbone to fewer blocks before training; the baseline is the whole model",
-        "null, a number of blocks, or a mapping {keep: 3, choose: first}",
+        "null, a number of blocks, or a mapping {keep: 3, choose: spread}",
     )
     dimensions: Annotated[int, Field(ge=1)] | None = leaf(
         None,
@@ -300,6 +300,12 @@ class TrainSection(Section):
         None,
         "give frozen layers back to training, from the top of them, one at a time",
         "null, '1 epoch', '200 steps', plateau, or a mapping {every: 1 epoch, layers: 2}",
+    )
+    prefix_cache: Auto | Literal["float16", "float32"] | None = leaf(
+        "auto",
+        "keep what frozen layers give for each text in the cache, in numbers of this type, and read it instead of "
+        "computing it again; auto is float16 where counting says that it pays",
+        "auto, null, float16 or float32",
     )
     average: Annotated[float, Field(gt=0, lt=1)] | None = leaf(
         None,

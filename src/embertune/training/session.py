@@ -7,6 +7,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,6 +28,7 @@ from embertune.recipe.units import parse_span
 from embertune.rundir import finite
 from embertune.training.balanced import batches_of, weights_of
 from embertune.training.batches import Stream
+from embertune.training.caching import PrefixCache
 from embertune.training.chunked import ChunkedLoss
 from embertune.training.course import Course, Phase
 from embertune.training.guard import EarlyStopping, Look
@@ -64,6 +66,7 @@ class Surroundings:
     tokens: TokenStore | None = None
     encode: Encode | None = None
     renew: Callable[[Prepared], Prepared] | None = None
+    prefix: PrefixCache | None = None
     rates: Callable[[int], float] | None = None
     enough: Callable[[float], bool] | None = None
 
@@ -125,11 +128,17 @@ class Session:
             if new := self.layers.begin(phase):
                 self._write({"step": self.done, "epoch": self.course.epoch(self.done), "thawed": new})
             turns = (self.layers.thaws, self.lowered)
-            with self.layers.held():
+            with self.layers.held(), self._prefix(phase):
                 self._train(phase)
             if (self.layers.thaws, self.lowered) == turns:
                 return
             phase = dataclasses.replace(phase, first=self.done, renew=False)
+
+    def _prefix(self, phase: Phase) -> AbstractContextManager[None]:
+        """Inside, states of frozen layers are read from the cache, where there is one."""
+        if self.around.prefix is None:
+            return nullcontext()
+        return self.around.prefix.during(phase, self.layers.frozen.prefix, self.train, self.pace.restart)
 
     def _train(self, phase: Phase) -> None:
         """One call of the host's loop, with the same layers all the way."""
