@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 from sentence_transformers import SentenceTransformer
+from transformers import PreTrainedTokenizerBase
 
 from embertune.data.prepared import Prepared
 from embertune.data.words import is_unspaced
@@ -40,12 +41,11 @@ def distance_of(model: SentenceTransformer, texts: Iterable[str], score: float |
     tokenizer = getattr(model, "tokenizer", None)
     words = [_words(text[:CHARACTERS]) for text in texts]
     count = sum(map(len, words))
-    if not callable(tokenizer) or not count:
+    if not isinstance(tokenizer, PreTrainedTokenizerBase) or not count:
         return None
     joined = [" ".join(one) for one in words if one]
     ids = tokenizer(joined, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-    pieces, strange = sum(map(len, ids)), getattr(tokenizer, "unk_token_id", None)
-    unknown = sum(one.count(strange) for one in ids)
+    pieces, unknown = sum(map(len, ids)), sum(one.count(tokenizer.unk_token_id) for one in ids)
     return Distance(pieces / count, unknown / max(1, pieces), score)
 
 
