@@ -100,6 +100,33 @@ def test_init_writes_a_recipe_with_reasons_that_runs_as_it_is(
     assert "exists already" in capsys.readouterr().err
 
 
+def test_init_looks_for_a_rate_draws_the_curve_and_writes_the_rate_with_its_reason(
+    pairs: Path, tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    words = ("init", pairs, "--model", tiny_model_path, "--out", recipe, "--find-rate", *STEPS)
+    assert run_cli(*words, "--set", "train.scale_rate=16", "--set", "train.floor=1e-9") == 0
+    shown = capsys.readouterr().out
+    line = next(line for line in recipe.read_text().splitlines() if "learning_rate" in line)
+    assert "range test of 30 steps (Smith 2017" in line
+    drawing = tmp_path / "recipe.rate.svg"
+    assert str(drawing) in shown
+    assert "▲" in shown
+    rate = float(shown.split("▲")[1].split()[0])
+    train = load_recipe(recipe).train
+    assert train.learning_rate == pytest.approx(2 * rate)  # batches of 8 over 16
+    assert train.floor == 1e-9
+    assert drawing.read_text().startswith("<svg")
+    recipe.unlink()
+    assert run_cli(*words) == 1
+    assert "recipe.rate.svg: exists already" in capsys.readouterr().err
+    drawing.unlink()
+    assert run_cli(*words, "--set", "train.learning_rate=1e-5") == 1
+    assert "train.learning_rate: is set, and --find-rate looks for one" in capsys.readouterr().err
+    assert run_cli(*words, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rate"]["rate"] == rate
+
+
 def test_a_recipe_and_the_command_line_that_says_the_same_give_the_same_resolved_recipe(
     pairs: Path, tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,6 +63,11 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("--model", metavar="M", help="the model to start from")
     init.add_argument("--out", metavar="FILE", default="recipe.yaml", help="the recipe to write (default: recipe.yaml)")
     init.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fix a setting, as in the recipe")
+    init.add_argument(
+        "--find-rate",
+        action="store_true",
+        help="look for a learning rate: train a little while it grows (a range test)",
+    )
     _talk_options(init)
 
     audit = _command(
@@ -160,8 +165,9 @@ def init_command(options: argparse.Namespace) -> None:
     if options.model:
         settings["model.name"] = options.model
     terminal = _terminal(options)
-    text = write_recipe(options.data, Path(options.out), settings, terminal)
-    terminal.recipe(Path(options.out), text)
+    with terminal:
+        begun = write_recipe(options.data, Path(options.out), settings, terminal, with_rate=options.find_rate)
+    terminal.recipe(Path(options.out), begun)
 
 
 def audit_command(options: argparse.Namespace) -> None:

@@ -3,30 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embertune.errors import RunFolderError
+from embertune.errors import Problem, RecipeError, RunFolderError
+from embertune.findrate import find_rate
 from embertune.plan import plan
 from embertune.recipe import load_recipe, replace
 from embertune.recipe.distance import BY_DISTANCE
 from embertune.recipe.explain import to_yaml
+from embertune.recipe.scaling import reasons_of_rate, scale_of
+from embertune.report.ratecurve import to_svg
 from embertune.rundir import write_text
+from embertune.training.ranging import Found
 from embertune.watch import Watcher
 
+RATE, FLOOR = "train.learning_rate", "train.floor"
+#: What stands in a recipe whose rate is still to be found: the range test goes over it.
+_UNTIL_FOUND = {RATE: 1e-4, FLOOR: None}
 
-def write_recipe(data: str, path: Path, settings: Mapping[str, Any], watch: Watcher) -> str:
-    """Decide everything for `data`, write it to `path`, and return what was written; no file is replaced."""
-    if path.exists():
-        raise RunFolderError(str(path), "exists already", "choose another --out, or remove it")
+
+@dataclass(frozen=True)
+class Begun:
+    """A recipe that was written, and the rate that was found for it, with its drawing, where one was looked for."""
+
+    text: str
+    found: Found | None = None
+    drawing: Path | None = None
+
+
+def write_recipe(
+    data: str, path: Path, settings: Mapping[str, Any], watch: Watcher, *, with_rate: bool = False
+) -> Begun:
+    """Decide everything for `data`, write it to `path`, and return what was written; no file is replaced.
+
+    `with_rate` also looks for a learning rate, by a range test.
+    """
+    drawing = path.with_suffix(".rate.svg")
+    for one in (path, drawing) if with_rate else (path,):
+        if one.exists():
+            raise RunFolderError(str(one), "exists already", "choose another --out, or remove it")
+    if with_rate and RATE in settings:
+        raise RecipeError(
+            Problem(RATE, "is set, and --find-rate looks for one", "leave one of them out"), "command line"
+        )
     asked = {"data.train": data, **_by_distance(settings), **settings}
-    planned = plan(load_recipe(set=asked), None, None, watch)
-    resolved = planned.resolved
+    planned = plan(load_recipe(set={**asked, **(_UNTIL_FOUND if with_rate else {})}), None, None, watch)
+    found = find_rate(planned, watch) if with_rate else None
+    leaves: dict[str, Any] = {"data.train": data}
+    reasons = dict(planned.resolved.reasons)
+    if found is not None:
+        unscaled = found.rate / scale_of(planned.resolved.recipe.train)
+        leaves |= {RATE: float(f"{unscaled:.2g}"), FLOOR: settings.get(FLOOR)}
+        reasons[RATE] = found.reason
+    recipe = replace(planned.resolved.recipe, leaves)
     header = "Written by `embertune init`: every setting with its value, every decision with its reason."
-    text = to_yaml(replace(resolved.recipe, {"data.train": data}), resolved.reasons, header)
+    text = to_yaml(recipe, reasons | reasons_of_rate(recipe.train), header)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
-    return text
+    if found is not None:
+        write_text(drawing, to_svg(found))
+    return Begun(text, found, drawing if found else None)
 
 
 def _by_distance(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""The findings of the audit and the table of layers, as a person sees them on the terminal."""
+"""The findings of the audit, the table of layers and the curve of a rate, as a person sees them on the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -15,8 +16,12 @@ from embertune.data.audit import FACTS, troubles
 from embertune.data.findings import Finding
 from embertune.report import layers as told
 from embertune.report.numbers import percent
+from embertune.report.ratecurve import to_lines
 from embertune.report.shown import begun, shortened, visible
 from embertune.watch import FROZEN, TRAINED, LayerLine
+
+if TYPE_CHECKING:
+    from embertune.training.ranging import Found
 
 #: Examples below a finding, and the characters that are shown of each.
 EXAMPLES, LONGEST = 3, 160
@@ -94,3 +99,10 @@ def layer_screen(lines: Sequence[LayerLine], indent: int) -> RenderableType:
         rate = "frozen" if frozen else told.rate(line.rate)
         table.add_row(escape(visible(line.name)), f"{line.parameters:,}", rate, bar, style="blue" if frozen else None)
     return Padding(Group(table, Text(told.summary(lines), style="dim")), (0, 0, 0, indent))
+
+
+def rate_screen(found: Found) -> RenderableType:
+    """The loss over the rate, and what is proposed."""
+    *curve, proposed = to_lines(found)
+    lines = [Text(line[:8], style="dim") + Text(line[8:], style="blue") for line in curve[:-2]]
+    return Group("", *lines, *(Text(line, style="dim") for line in curve[-2:]), Text(proposed, style="bold yellow"))

@@ -20,7 +20,7 @@ from rich.table import Table
 from embertune import caches
 from embertune.report.layers import alike, summary
 from embertune.rundir import finite
-from embertune.tables import audit_screen, layer_screen
+from embertune.tables import audit_screen, layer_screen, rate_screen
 from embertune.watch import LayerLine
 from embertune.watch import Progress as Step
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from embertune.audited import Audited
     from embertune.bench import Bench
     from embertune.dryrun import Preview
+    from embertune.init import Begun
     from embertune.result import Result
     from embertune.rowfiles import Written
 
@@ -132,13 +133,17 @@ class Terminal:
         self.console.print(f"saved: {result.chosen}, {escape(result.reason)}", soft_wrap=True)
         self.console.print(f"model:  {result.model}\nreport: {result.report}", soft_wrap=True, markup=False)
 
-    def recipe(self, path: Path, text: str) -> None:
-        """A recipe that was written."""
+    def recipe(self, path: Path, begun: Begun) -> None:
+        """A recipe that was written, and how its rate was found."""
         if self.json:
-            self.console.print_json(jsonlib.dumps({"recipe": str(path)}))
+            found = begun.found and {**asdict(begun.found), "drawing": str(begun.drawing)}
+            self.console.print_json(jsonlib.dumps({"recipe": str(path)} | ({"rate": found} if found else {})))
             return
         if not self.quiet:
-            self._yaml(text)
+            self._yaml(begun.text)
+        if begun.found is not None:
+            self.console.print(rate_screen(begun.found))
+            self.console.print(f"drawing: {begun.drawing}", soft_wrap=True, markup=False)
         self.console.print(f"written: {path}\nnext:    embertune run {path}", soft_wrap=True, markup=False)
 
     def _yaml(self, text: str) -> None:

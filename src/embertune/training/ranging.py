@@ -1,0 +1,143 @@
+"""The learning-rate range test (Smith 2017, arXiv:1506.01186, section 3.3): train while the rate grows, watch the loss.
+
+Losses, batches, packing and precision are those of the run it is made for; the weights come back as they were.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from embertune.data.prepared import Prepared
+from embertune.errors import TrainingError
+from embertune.recipe import Recipe
+from embertune.recipe.load import replace as with_leaves
+from embertune.recipe.optimizers import OPTIMIZERS
+from embertune.recipe.scaling import highest_rate
+from embertune.training.course import plan_course
+from embertune.training.keeper import Keeper
+from embertune.training.session import Session, Surroundings
+
+#: Steps of the test where the run has as many, and the fewest.
+STEPS, LEAST_STEPS = 100, 30
+#: The share of the average that each loss makes.
+FRESH = 0.1
+#: Beyond so many times its lowest, the averaged loss has exploded.
+EXPLODED = 4.0
+#: Steps until the average stands on enough losses to be compared.
+SETTLED = 10
+SMITH = "Smith 2017, arXiv:1506.01186, section 3.3"
+#: What a run must be like to be a range test: no changes on the way but that of the rate.
+_STEADY = {
+    "train.epochs": None,
+    "train.schedule": "constant",
+    "train.schedule_options": None,
+    "train.warmup": 0.0,
+    "train.floor": None,
+    "train.unfreeze": None,
+    "train.average": None,
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A step of the test: its rate, its loss, and the average of the losses until then."""
+
+    rate: float
+    loss: float
+    smooth: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a range test found: its steps, the highest rate that is proposed, and why."""
+
+    points: tuple[Point, ...]
+    rate: float
+    reason: str
+
+
+def rates_of(steps: int, low: float, high: float) -> list[float]:
+    """Rates from `low` to `high`, each the same multiple of the one before."""
+    return [low * (high / low) ** (step / max(1, steps - 1)) for step in range(steps)]
+
+
+def smoothed(losses: Sequence[float], fresh: float = FRESH) -> list[float]:
+    """The exponential average of the losses, free of the zero it begins with (Kingma & Ba 2015, section 3)."""
+    sums = accumulate(losses, lambda old, loss: (1 - fresh) * old + fresh * loss, initial=0.0)
+    return [total / (1 - (1 - fresh) ** count) for count, total in enumerate(sums) if count]
+
+
+def points_of(rates: Iterable[float], losses: Sequence[float]) -> list[Point]:
+    """The test as far as the losses go."""
+    return [Point(*point) for point in zip(rates, losses, smoothed(losses), strict=False)]
+
+
+def exploded(losses: Sequence[float]) -> bool:
+    """Whether nothing is to be learned from higher rates."""
+    smooth = smoothed(losses)
+    return smooth[-1] > EXPLODED * min(smooth)
+
+
+def steepest(points: Sequence[Point]) -> float:
+    """The rate at which the averaged loss falls fastest by the logarithm of the rate."""
+    slopes = np.gradient([point.smooth for point in points], np.log([point.rate for point in points]))
+    return points[int(np.argmin(slopes))].rate
+
+
+def tenth(points: Sequence[Point]) -> float:
+    """A tenth of the rate at which the averaged loss is lowest."""
+    return min(points, key=lambda point: point.smooth).rate / 10
+
+
+def proposed(points: Sequence[Point]) -> Found:
+    """The rate to take; `TrainingError` where no rate lowered the loss."""
+    lowest = min(range(len(points)), key=lambda step: points[step].smooth)
+    if lowest < SETTLED:
+        low, high = points[0].rate, points[-1].rate
+        found = f"no rate from {low:.0e} to {high:.0e} lowered the loss of these rows"
+        raise TrainingError("--find-rate", found, "leave it out: the rate is then the published one")
+    rate = float(f"{tenth(points):.1e}")
+    reason = (
+        f"a tenth of the rate at which the averaged loss was lowest ({points[lowest].rate:.1e}) in a range test of "
+        f"{len(points)} steps ({SMITH})"
+    )
+    return Found(tuple(points), rate, reason)
+
+
+def range_test(model: SentenceTransformer, train: Prepared, recipe: Recipe, around: Surroundings) -> list[Point]:
+    """Train `model` while the rate grows, until the loss explodes, and give it its weights back.
+
+    A loss that is not finite ends the test as well; `TrainingError` where the very first is none.
+    """
+    low, high = OPTIMIZERS[recipe.train.optimizer].tried
+    steps = min(STEPS, max(LEAST_STEPS, plan_course(train, recipe).steps))
+    rates, losses = rates_of(steps, low, high), list[float]()
+    steady = with_leaves(recipe, {**_STEADY, "train.max_steps": steps})
+    highest = highest_rate(steady.train)
+    assert highest is not None
+
+    def enough(loss: float) -> bool:
+        losses.append(loss)
+        return exploded(losses)
+
+    kept = Keeper()
+    kept.keep(model)
+    alone = replace(around, score=None, rates=lambda step: rates[min(step, steps - 1)] / highest, enough=enough)
+    course = plan_course(train, steady)
+    session = Session(model, train, steady, course, alone, io.StringIO())
+    try:
+        for phase in course.phases:
+            session.run(phase)
+    except TrainingError:
+        if not losses:
+            raise
+    finally:
+        kept.restore(model)
+        model.eval()
+    return points_of(rates, losses)

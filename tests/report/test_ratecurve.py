@@ -1,0 +1,45 @@
+"""The curve of a range test, drawn and in text."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from embertune.report.ratecurve import to_lines, to_svg
+from embertune.training.ranging import Found, points_of, rates_of
+
+RATES = rates_of(60, 1e-7, 1e-2)
+#: Falls from 0.5 to 0.3 at the middle, 3e-5, and explodes at the end.
+LOSSES = [0.5 - 0.2 * (1 - abs(step - 30) / 30) for step in range(59)] + [90.0]
+FOUND = Found(tuple(points_of(RATES, LOSSES)), 3.2e-6, "because")
+
+
+def test_the_drawing_is_an_image_of_its_own_with_both_curves_and_the_rate() -> None:
+    drawing = ElementTree.fromstring(to_svg(FOUND))
+    paths = {path.get("class"): path.get("d") for path in drawing.iter("{http://www.w3.org/2000/svg}path")}
+    assert paths["raw"].count("L") == paths["smooth"].count("L") == 59
+    assert "3.2e-06" in [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert "://" not in to_svg(FOUND).replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_loss_that_explodes_does_not_flatten_the_rest() -> None:
+    heights = [float(place.split()[1]) for place in paths_of("smooth")]
+    assert max(heights[:59]) - min(heights[:59]) > 100
+
+
+def paths_of(kind: str) -> list[str]:
+    drawing = ElementTree.fromstring(to_svg(FOUND))
+    (path,) = (p for p in drawing.iter("{http://www.w3.org/2000/svg}path") if p.get("class") == kind)
+    return str(path.get("d")).removeprefix("M").split("L")
+
+
+def test_the_lines_are_as_wide_and_high_as_asked_and_the_rate_stands_under_its_place() -> None:
+    *rows, axis, decades, rate = to_lines(FOUND, width=50, height=8)
+    assert [len(row) for row in (*rows, axis)] == [8 + 50] * 9
+    assert "1e-5" in decades
+    assert rate.strip() == "▲ 3.2e-06"
+    assert abs(rate.index("▲") - 8 - 50 * 1.505 / 5) <= 1  # 3.2e-6 is 1.505 of 5 decades above 1e-7
+
+
+def test_the_curve_runs_through_every_column() -> None:
+    rows = to_lines(FOUND, width=50, height=8)[:8]
+    assert all(any(row[8 + column] != "\u2800" for row in rows) for column in range(50))
