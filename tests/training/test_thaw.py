@@ -18,6 +18,7 @@ from embertune.recipe.freezing import ThawSection
 from embertune.training.thaw import ramp, thaw_steps, thawed, thaws
 from tests import tiny
 from tests.training import made
+from tests.training.test_fit import steered
 
 Loader = Callable[[], SentenceTransformer]
 HALF = {"train__epochs": 2, "train__batch_size": 8, "train__learning_rate": 1e-3}
@@ -156,6 +157,37 @@ def test_a_head_of_the_loss_is_in_the_table_and_can_have_a_rate(tiny_model: Load
     assert (plan.layers[-1].name, plan.layers[-1].rate) == ("loss", 1e-2)
     assert plan.layers[-1].parameters == 3 * 3 * 32 + 3
     assert next(iter(made.trained(plan)[1][1]["rates"])) == "loss"
+
+
+PLATEAU = {"train__freeze": 1, "train__unfreeze": "plateau", "train__warmup": 0.0, "train__max_steps": 20}
+
+
+def test_dev_that_stalls_thaws_and_its_patience_begins_anew_until_the_last_thaw(tiny_model: Loader) -> None:
+    """Looks are two steps apart: two without a gain thaw, and three after the thaw end training."""
+    thaw = {"every": "plateau", "warmup": "1 step"}
+    leaves = PLATEAU | {"train__unfreeze": thaw, "guard__patience": "3 evaluations"}
+    plan, fitted, dev, history = steered(tiny_model, [0.5] + [0.1] * 20, **leaves)
+    assert [(line["step"], line["thawed"]) for line in history if "thawed" in line] == [(4, ["block 0"])]
+    assert fitted.steps == 10
+    assert fitted.stopped.startswith("no improvement on dev for 3 evaluations")
+    lower = [name for name in dev.seen[0] if "layer.0" in name]
+    still = [all(torch.equal(dev.seen[0][name], seen[name]) for name in lower) for seen in dev.seen]
+    assert still == [True, True, False, False, False]
+    assert [line.state for line in plan.layers[:2]] == ["frozen", "once dev stalls"]
+    assert [line.state for line in fitted.layers[:2]] == ["frozen", "from step 5"]
+
+
+def test_dev_that_goes_on_improving_thaws_nothing(tiny_model: Loader) -> None:
+    _, fitted, _, history = steered(tiny_model, [n / 20 for n in range(20)], **PLATEAU)
+    assert not [line for line in history if "thawed" in line]
+    assert (fitted.steps, fitted.layers[1].state) == (20, "frozen")
+
+
+def test_a_plateau_ends_in_the_same_place_every_time_and_loses_no_step(tiny_model: Loader) -> None:
+    runs = [steered(tiny_model, [0.5] + [0.1] * 20, **PLATEAU, guard__patience=None) for _ in range(2)]
+    assert made.distance(*(made.weights(plan.built.model) for plan, _, _, _ in runs)) == 0.0
+    steps = [line["step"] for line in runs[0][3] if "loss" in line]
+    assert steps == list(range(1, 21))
 
 
 def test_a_run_with_thaws_ends_in_the_same_place_every_time(tiny_model: Loader) -> None:

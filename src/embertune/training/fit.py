@@ -51,7 +51,10 @@ def fit(
             session.run(phase)
         seconds = time.perf_counter() - started
     best = session.stopping.best
-    session.keeper.restore(model)
+    if best:
+        session.keeper.restore(model)
+    else:
+        session.layers.settle()
     model.eval()
     notes = masked_note(session.masked, session.negatives)
     layers = session.layers.lines(done=True)

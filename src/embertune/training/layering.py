@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -15,6 +15,7 @@ from embertune.recipe import Recipe, replace
 from embertune.recipe.check import loss_options
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.sections import TrainSection
+from embertune.training.average import Average
 from embertune.training.course import Course, Phase
 from embertune.training.guard import Look
 from embertune.training.losses import build_loss, head_parameters
@@ -54,6 +55,7 @@ class Layering:
         self.frozen = course.phases[0].frozen
         self.thawed_at: dict[str, int] = {}
         self.thaws = 0  # of those that dev decides over
+        self.average = None if settings.average is None else Average(settings.average)
 
     def lines(self, *, done: bool = False) -> tuple[LayerLine, ...]:
         """The table of layers, from below; with `done`, as it has become."""
@@ -84,7 +86,24 @@ class Layering:
         new = [row.name for row in self.rows if set(row.parameters) & before and not set(row.parameters) & after]
         self.frozen = left
         self.thawed_at |= dict.fromkeys(new, phase.first)
+        if self.average is not None:
+            named = self.model.named_parameters()
+            self.average.join({name: p for name, p in named if p.requires_grad and name not in after})
         return new
+
+    def stepped(self) -> None:
+        """A step is done."""
+        if self.average is not None:
+            self.average.update(self.parameters)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the model has the average of its weights, where one is kept."""
+        return nullcontext() if self.average is None else self.average.worn(self.parameters)
+
+    def settle(self) -> None:
+        """Leave the model with the average of its weights, where one is kept."""
+        if self.average is not None:
+            self.average.settle(self.parameters)
 
     def held(self) -> AbstractContextManager[None]:
         """Inside, what is frozen at the moment is not trained."""

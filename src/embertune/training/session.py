@@ -206,6 +206,7 @@ class Session:
         loss = float(torch.stack(losses).mean())
         losses.clear()
         self.done = step
+        self.layers.stepped()
         epoch = self.course.epoch(step)
         record = {"step": step, "epoch": epoch, "loss": loss, "gradient_norm": self.grad_norm, "rates": self.rates}
         self._write(record | self._masked())
@@ -241,10 +242,14 @@ class Session:
         return self.scaler.is_enabled() and self.scaler.get_scale() >= 1.0
 
     def look(self, step: int) -> None:
+        """Look at dev, where there is one, with the weights that would be saved."""
+        if self.around.score is not None:
+            with self.layers.averaged():
+                self._look(step, self.around.score)
+
+    def _look(self, step: int, score: Score) -> None:
         """Measure dev, keep the state if it is the best, and note whether patience has run out."""
-        if self.around.score is None:
-            return
-        values = self.around.score() if step else self.around.base
+        values = score() if step else self.around.base
         metric = self.recipe.guard.metric
         assert metric is not None
         epoch = self.course.epoch(step)
