@@ -49,10 +49,10 @@ def groups(facts: Facts) -> list[Group]:
     ordered = sorted(by_set.items(), key=lambda item: not any(row.primary for row in item[1]))
     favoured = facts.proof.primary or ""
     short = {side.name for side in facts.sides if side.length is not None}
-    primary = split_name(favoured, sets)[1]
+    judged = split_name(favoured, sets)[1]
     return [
-        _shortened(name, rows, primary)
-        if name in short and any(row.label == primary for row in rows)
+        _shortened(name, rows, judged)
+        if name in short and any(row.label == judged for row in rows)
         else _group(name, sorted(rows, key=lambda row: not row.primary), _similarity(favoured))
         for name, rows in ordered
     ]
@@ -89,9 +89,9 @@ def _group(name: str, rows: Sequence[Row], favoured: str) -> Group:
     return Group(name, tuple(main), tuple(row for row in rows if row not in main))
 
 
-def _shortened(name: str, rows: Sequence[Row], primary: str) -> Group:
+def _shortened(name: str, rows: Sequence[Row], judged: str) -> Group:
     """Of a set measured with vectors cut off, what the whole vectors are judged by is shown."""
-    main = tuple(row for row in rows if row.label == primary or row.primary)
+    main = tuple(row for row in rows if row.label == judged or row.primary)
     return Group(name, main, tuple(row for row in rows if row not in main))
 
 
