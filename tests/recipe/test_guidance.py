@@ -69,7 +69,7 @@ FIRED: list[tuple[Facts, dict[str, Any], str, Any, str]] = [
     (facts(), {"train.max_steps": 7}, "train.epochs", None, "train.max_steps decides"),
     (facts(rows=20_000), {}, "train.epochs", 1, "20000 rows: one pass"),
     (facts(rows=2_000), {}, "train.epochs", 3, "2000 rows: a few passes"),
-    (facts(rows=1_999), {}, "train.epochs", 5, "1999 rows: small sets need several passes"),
+    (facts(rows=1_999), {}, "train.epochs", 5, "1999 rows: several passes"),
     (facts(rows=1_999), {}, "train.learning_rate", 5e-5, "1999 rows make few steps"),
     (facts(rows=2_000), {}, "train.learning_rate", 2e-5, "the published rate"),
     (facts(rows=999, distance=NEAR, blocks=6), {}, "train.freeze", 3, "999 rows of texts that the model knows (1.10 "),

@@ -247,14 +247,14 @@ RULES: tuple[Rule, ...] = (
         "train.epochs",
         OTHERWISE,
         _const(5),
-        "{rows} rows: small sets need several passes; the best state on dev is kept",
+        "{rows} rows: several passes, or there are too few steps; where there is dev, its best state is kept",
         MEASURED + "; " + STABILITY,
     ),
     Rule(
         "train.learning_rate",
         _rows_below(2_000),
         _const(5e-5),
-        "{rows} rows make few steps: the upper end of the published rates",
+        "{rows} rows make few steps: the upper end of the published rates, between two that were tried (docs/lab.md)",
         BERT,
     ),
     Rule(
