@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from transformers import AutoTokenizer, MPNetConfig, MPNetModel, MPNetTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer, MPNetConfig, MPNetModel, MPNetTokenizer
 
 #: Makes a fresh model, equal every time: with the dropout it ships, or without any.
 Maker = Callable[[bool], SentenceTransformer]
@@ -30,6 +30,17 @@ def minilm(dropout: bool = True) -> SentenceTransformer:
     """6 layers, 384 dimensions; it ships with a dropout of 0.1."""
     settings: dict[str, Any] = {} if dropout else {"config_kwargs": _NO_DROPOUT}
     return SentenceTransformer(str(minilm_folder()), local_files_only=True, **settings)
+
+
+def deep_in(folder: Path) -> Maker:
+    """A random BERT with twelve of MiniLM's layers and its tokenizer, written to `folder` once."""
+    source = str(minilm_folder())
+    config = AutoConfig.from_pretrained(source, local_files_only=True, num_hidden_layers=12, initializer_range=0.1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoModel.from_config(config).eval().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source, local_files_only=True).save_pretrained(folder)
+    return _with_mean(folder)
 
 
 def mpnet_in(folder: Path) -> Maker:
@@ -53,6 +64,11 @@ def mpnet_in(folder: Path) -> Maker:
         MPNetModel(config).eval().save_pretrained(folder)
     vocabulary = {word: number for number, word in enumerate(ordered)}
     MPNetTokenizer(vocab=vocabulary, model_max_length=256).save_pretrained(folder)
+    return _with_mean(folder)
+
+
+def _with_mean(folder: Path) -> Maker:
+    """Models of the checkpoint in `folder` and the mean over tokens."""
 
     def make(dropout: bool) -> SentenceTransformer:
         backbone = Transformer(str(folder), config_kwargs={} if dropout else dict(_NO_DROPOUT))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from table import caching, encoding, epoch, memory, share, steps
+from table import caching, encoding, epoch, frozen, memory, share, steps
 from table.row import Row
 
 _PLAIN = "the plain trainer"
+_FROZEN = "the plain trainer with the same layers frozen"
 _ENCODE = "never slower; in bfloat16 2.5 times"
 _CACHED = "4 times faster; at most 1.5 times the time"
 
@@ -18,6 +19,10 @@ ROWS: tuple[Row, ...] = (
     Row("drop-in", "pack(model) in the plain trainer, as the first row", "without", "2.8 times", 4, steps.drop_in),
     Row("drop-in-bfloat16", "the same in bfloat16", "without", "2.5 times", 20, steps.drop_in_bfloat16),
     Row("mpnet", "MPNet of MiniLM's size, as the first row", _PLAIN, "2.8 times", 5, steps.mpnet),
+    Row("frozen", "4 of 6 layers frozen, NLI triplets, batch 128, float32", _FROZEN, "4.8 times", 4, frozen.frozen),
+    Row("frozen-bfloat16", "the same in bfloat16", _FROZEN, "6.4 times", 20, frozen.frozen_bfloat16),
+    Row("deep", "11 of 12 layers frozen, as the row above but one", _FROZEN, "10 times", 6, frozen.deep),
+    Row("thaw", "a layer thawed every epoch, 6 epochs", "without the prefix cache", "never slower", 6, frozen.thaw),
     Row("encode-short", "encoding 20,000 sentences", "model.encode", _ENCODE, 10, encoding.short),
     Row("encode-long", "encoding 2,000 paragraphs", "model.encode", _ENCODE, 10, encoding.long),
     Row("caching", "gradient caching, batch 2,048", "the host's; our plain loss", _CACHED, 15, caching.caching),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Work:
     """What both sides of a row do: so many `steps` of the ranking loss on batches of `batch_size` of these `rows`.
 
     `dropout` False runs without any, where both must end at the same loss. `precision` is a value of
-    `train.precision`, `chunk` one of `train.chunk`.
+    `train.precision`, `chunk` one of `train.chunk`; `leaves` are others of the recipe, for embertune alone.
     """
 
     model: Maker
@@ -51,6 +51,7 @@ class Work:
     precision: str = "float32"
     chunk: Any = "auto"
     dropout: bool = True
+    leaves: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Ends(TrainerCallback):
@@ -149,6 +150,7 @@ def settings(work: Work) -> dict[str, Any]:
         "train.precision": work.precision,
         "train.chunk": work.chunk,
         "seed": SEED,
+        **work.leaves,
     }
 
 
