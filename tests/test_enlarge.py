@@ -126,7 +126,7 @@ def test_the_band_of_similarity_is_that_of_the_model_to_be_trained(
 @pytest.mark.parametrize(
     ("augment", "message"),
     [
-        ({"synonyms": 0.5, "thesaurus": "./none.csv"}, "none.csv: no such file"),
+        ({"synonyms": 0.5, "thesaurus": "./none.csv"}, "data.augment.thesaurus: ./none.csv: no such file"),
         ({"translate": {"there": "./none", "back": "./none"}}, "data.augment.translate.there: there is no folder"),
         ({"delete": 0.1, "columns": ["positve"]}, "data.augment.columns: pairs rows have no text 'positve'"),
     ],

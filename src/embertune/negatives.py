@@ -10,6 +10,7 @@ from typing import Any
 from embertune.data.prepare import Data
 from embertune.data.prepared import Prepared, ShapeName
 from embertune.engine.pack import unpack
+from embertune.errors import ModelError
 from embertune.mining import Mined, joined, kept, make_pool, mine, notes, record
 from embertune.mining.pool import Pool
 from embertune.model.build import Built, build, pooling_of
@@ -39,7 +40,7 @@ def with_negatives(data: Data, recipe: Recipe, built: Built, watch: Watcher) -> 
     section = recipe.data.negatives
     if section is None:
         return Sharpened(data, None)
-    other = None if section.model is None else build(section.model)
+    other = None if section.model is None else _miner(section.model)
     watch.stage("negatives", section.model or "mined with the model to be trained")
     source = built if other is None else on_fastest_path(other, recipe)
     encode = make_encode(source.model, source.role_prompts, tokens=open_tokens(source.model))
@@ -61,6 +62,14 @@ def with_negatives(data: Data, recipe: Recipe, built: Built, watch: Watcher) -> 
     )
     head = {"model": source.source, "settings": section.model_dump()}
     return Sharpened(made, {**head, **record(mined, examples=recipe.report.examples)})
+
+
+def _miner(name: str) -> Built:
+    """The model that `data.negatives.model` names."""
+    try:
+        return build(name)
+    except ModelError as error:
+        raise ModelError(f"{WHERE}.model", error.found, error.remedy) from None
 
 
 def _kept(train: Prepared, recipe: Recipe, encode: Encode, model: str) -> Mined:

@@ -72,11 +72,7 @@ def open_thesaurus(name: str) -> Thesaurus:
     kind, _, lexicon = name.partition(":")
     if kind == WORDNET and not Path(name).exists():
         return open_wordnet(lexicon)
-    spec = parse(name)
-    if not spec.is_local:
-        raise DataError(WHERE, f"there is no file {name!r}", f"name a file of lemma, pos, synonyms, or write {WORDNET}")
-    source = read(name)
-    rows = source.splits[source.pick("train")]
+    rows = _rows(name)
     columns = {column.lower(): column for column in rows.column_names}
     if missing := [column for column in ("lemma", "synonyms") if column not in columns]:
         found = f"{name} has no column {missing[0]!r}, only {', '.join(rows.column_names)}"
@@ -85,6 +81,16 @@ def open_thesaurus(name: str) -> Thesaurus:
     if not any(entries.values()):
         raise DataError(WHERE, f"{name} holds no synonym", "give a table of lemma, pos and synonyms")
     return Listed(entries, hashlib.sha256(repr(sorted(entries.items())).encode()).hexdigest())
+
+
+def _rows(name: str) -> Dataset:
+    try:
+        if parse(name).is_local:
+            source = read(name)
+            return source.splits[source.pick("train")]
+    except DataError as error:
+        raise DataError(WHERE, f"{error.where}: {error.found}", error.remedy) from None
+    raise DataError(WHERE, f"there is no file {name!r}", f"name a file of lemma, pos, synonyms, or write {WORDNET}")
 
 
 def _entries(rows: Dataset, columns: Mapping[str, str]) -> dict[tuple[str, str], tuple[str, ...]]:
