@@ -171,3 +171,12 @@ def test_the_head_of_the_loss_is_trained(tiny_model: Loader, monkeypatch: pytest
     start = build("softmax", made.built.model, {}, 0).get_parameter("classifier.weight").detach().clone()
     trained(made)
     assert not torch.equal(kept[0].get_parameter("classifier.weight"), start)
+
+
+def test_an_optimizer_that_keeps_less_is_counted_to_need_less_memory(tiny_model: Loader) -> None:
+    leaves = {"train__max_steps": 1, "train__batch_size": 8, "train__learning_rate": 1e-3}
+    adamw, sgd = (
+        planned(tiny_model(), tiny.toy_pairs(16), train__optimizer=name, **leaves) for name in ("adamw", "sgd")
+    )
+    trained = 4 * sum(p.numel() for p in adamw.built.model.parameters())
+    assert adamw.memory.fixed - sgd.memory.fixed == trained

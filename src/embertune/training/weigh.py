@@ -30,6 +30,7 @@ from embertune.engine.precision import applied
 from embertune.recipe import Recipe
 from embertune.recipe.check import loss_options
 from embertune.recipe.losses import LOSSES, LossRow
+from embertune.recipe.optimizers import OPTIMIZERS
 from embertune.training.chunked import VECTOR, ChunkedLoss, answering, chance_kept
 from embertune.training.losses import build_loss, nested
 from embertune.training.masked import Masking
@@ -45,8 +46,6 @@ _MOST_TOKENS = 512
 _FEWEST_ROWS, _MOST_ROWS = 8, 256
 #: How much more a text with as much padding again may keep before padding counts as tokens do.
 _FREE_PADDING = 1.3
-#: Gradients and AdamW's two moments: as many copies of what is trained, all in float32.
-_COPIES = 3
 
 
 def weigh(
@@ -70,7 +69,7 @@ def weigh(
         text=texts.cost,
         call=texts.call,
         loss=_cost_of_loss(model, train, recipe, dimensions),
-        fixed=_COPIES * trained + best,
+        fixed=(1 + OPTIMIZERS[recipe.train.optimizer].kept) * trained + best,  # gradients, and what the optimizer keeps
         dimensions=dimensions,
         padded=texts.padded,
         chunks=texts.chunks,
