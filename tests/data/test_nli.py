@@ -101,9 +101,9 @@ def test_premises_compare_without_white_space() -> None:
 def test_what_is_left_out_is_told_with_the_first_rows() -> None:
     notes = nli([*ROWS, ROWS[0], ("x", "y", "-")]).notes
     assert [(note.text.partition(":")[0], note.count, note.examples) for note in notes] == [
-        ("rows left out", 1, ("row 10",)),
-        ("rows left out", 1, ("row 9",)),
-        ("premises left out, of 3", 1, ("row 8",)),
+        ("1 rows left out", 1, ("row 10",)),
+        ("1 rows left out", 1, ("row 9",)),
+        ("1 of 3 premises left out", 1, ("row 8",)),
     ]
 
 

@@ -34,7 +34,7 @@ def unlisted(
     lengths = _lengths(rows, column, place)
     width = int(lengths.min())
     cut = int((lengths - width).sum())
-    note = Note("shape", f"negatives beyond the {width} of the shortest list in {column!r} left out", cut)
+    note = Note("shape", f"{cut:,} negatives beyond the {width} of the shortest list in {column!r} left out", cut)
 
     def pieces() -> Iterator[pa.Table]:
         for table in rows.select_columns([*names.values(), column]).with_format("arrow").iter(BATCH):

@@ -74,7 +74,7 @@ class Triplets:
             return self
         neutral = None if self.neutral is None else self.neutral[places]
         lost = np.setdiff1d(np.arange(len(self)), places)
-        note = Note("shape", f"triplets left out: {why}", len(lost), _shown(self.entailed[lost]))
+        note = Note("shape", f"{len(lost):,} triplets left out: {why}", len(lost), _shown(self.entailed[lost]))
         return Triplets(self.entailed[places], self.contradicting[places], neutral, (*self.notes, note))
 
     def keys(self, rows: Hypotheses) -> Keys:
@@ -104,7 +104,9 @@ def nli_labels(found: Labels, place: str, column: str) -> tuple[Codes, Note | No
     without = np.flatnonzero(codes == NO_GOLD)
     if not len(without):
         return codes, None
-    return codes, Note("shape", "rows left out: they have no gold label", len(without), _shown(without))
+    return codes, Note(
+        "shape", f"{len(without):,} rows left out: they have no gold label", len(without), _shown(without)
+    )
 
 
 def _label(value: Any) -> int:
@@ -132,7 +134,7 @@ def hypotheses(premises: Keys, texts: Keys, codes: Codes) -> tuple[Hypotheses, t
     by_label = tuple(kept[codes[kept] == label] for label in range(len(NAMES)))
     rows = Hypotheses(premises, texts, (by_label[0], by_label[1], by_label[2]))
     repeats = np.setdiff1d(gold, kept)
-    text = "rows left out: they repeat an earlier premise, hypothesis and label"
+    text = f"{len(repeats):,} rows left out: they repeat an earlier premise, hypothesis and label"
     return rows, (Note("shape", text, len(repeats), _shown(repeats)),) if len(repeats) else ()
 
 
@@ -167,7 +169,7 @@ def _unpaired(made: Triplets, rows: Hypotheses) -> Triplets:
     lost = np.sort(labelled[first[~np.isin(premises, rows.premises[made.entailed])]])
     if not len(lost):
         return made
-    text = f"premises left out, of {len(premises)}: they lack an entailed or a contradicting hypothesis"
+    text = f"{len(lost):,} of {len(premises):,} premises left out: they lack an entailed or a contradicting hypothesis"
     return replace(made, notes=(*made.notes, Note("shape", text, len(lost), _shown(lost))))
 
 
@@ -206,9 +208,8 @@ def _borrow(made: Triplets, rows: Hypotheses, seed: int) -> Triplets:
     chance = mix(rows.pair_keys(lonely), seed, "borrow") % np.uint64(len(pool))
     both = np.r_[made.entailed, lonely], np.r_[made.contradicting, pool[chance.astype(np.int64)]]
     order = np.argsort(both[0], kind="stable")
-    note = Note(
-        "shape", "premises without a contradiction kept, with one of another premise chosen by hash", len(lonely)
-    )
+    text = f"{len(lonely):,} premises without a contradiction kept, with one of another premise chosen by hash"
+    note = Note("shape", text, len(lonely))
     return Triplets(both[0][order], both[1][order], None, (*made.notes, note))
 
 
