@@ -39,10 +39,9 @@ def _against_plain(model: Maker, layers: int, options: Options, precision: str) 
 
 
 def _sides(work: Work, *, layers: int) -> dict[str, Side]:
-    return {
-        "plain": side(plain, work, prepared=partial(freeze, layers=layers)),
-        "embertune": side(ours, work),
-    }
+    """Without dropout, where both must agree, states are kept as float32; else as they are by default."""
+    work = work if work.dropout else replace(work, leaves={**work.leaves, "train.prefix_cache": "float32"})
+    return {"plain": side(plain, work, prepared=partial(freeze, layers=layers)), "embertune": side(ours, work)}
 
 
 def freeze(model: SentenceTransformer, layers: int) -> SentenceTransformer:

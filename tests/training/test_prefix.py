@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, WeightedLayerPooling
 
 from embertune import caches
+from embertune.engine.pack import pack
 from embertune.errors import RecipeError
+from embertune.model.prefix import why_not
+from embertune.model.tokens import open_tokens
 from embertune.recipe import load_recipe
 from embertune.run import run
 from embertune.watch import Silent
@@ -21,8 +26,9 @@ from tests.engine import families
 from tests.training.made import distance, planned, weights
 
 Load = Callable[[], SentenceTransformer]
+LEAF = "train.prefix_cache"
 
-#: Enough passes for a store to pay, dropout where it is trained, and looks at dev on the way.
+#: Dropout where it is trained, looks at dev on the way, several passes.
 SETTINGS = {
     "data.dev": 0.3, "data.test": "none", "train.epochs": 3, "train.batch_size": 8, "train.learning_rate": 1e-3,
     "train.precision": "float32", "train.freeze": 1, "guard.eval_every": "4 steps", "guard.patience": None,
@@ -30,15 +36,15 @@ SETTINGS = {
 
 
 class Notes(Silent):
-    """Collects notes and the loss of every step."""
+    """Collects what is told of states, and the loss of every step."""
 
     def __init__(self) -> None:
-        self.texts: list[str] = []
+        self.states: list[str] = []
         self.losses: list[float] = []
 
     def note(self, text: str) -> None:
         """Remember."""
-        self.texts.append(text)
+        self.states += [text] if "states" in text else []
 
     def step(self, progress: Any) -> None:
         """Remember."""
@@ -53,24 +59,40 @@ def trained(model: SentenceTransformer, folder: Path, **more: Any) -> tuple[dict
     return weights(model), watch
 
 
-def kept(watch: Notes) -> list[str]:
-    """What was told of states."""
-    return [text for text in watch.texts if "states" in text]
+def looks(folder: Path) -> list[dict[str, float]]:
+    lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    return [record["dev"] for record in map(json.loads, lines) if "dev" in record]
 
 
-def test_auto_keeps_states_in_half_precision_where_that_pays(tiny_model: Load) -> None:
-    made = planned(tiny_model(), tiny.toy_pairs(40), train__freeze=1, train__epochs=3)
-    assert made.resolved.recipe.train.prefix_cache == "float16"
-    assert made.prefix is not None
-    assert made.prefix.steady
-    once = planned(tiny_model(), tiny.toy_pairs(40), train__freeze=1, train__epochs=1)
-    assert once.resolved.recipe.train.prefix_cache is None
-    assert "more often" in once.resolved.reasons["train.prefix_cache"]
-    free = planned(tiny_model(), tiny.toy_pairs(40), train__epochs=3)
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(left[name], right[name]) for name in right)
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Load:
+    """Loads a BERT of four layers."""
+    folder = tmp_path_factory.mktemp("deep")
+    encoder = families.write(families.family("BERT"), folder / "bert", num_hidden_layers=4, hidden_dropout_prob=0.1)
+    model = tiny.make_model(encoder, folder / "model")
+    return lambda: SentenceTransformer(str(model), device="cpu", local_files_only=True)
+
+
+def test_auto_keeps_half_precision_where_much_is_spared(tiny_model: Load) -> None:
+    rows = tiny.toy_pairs(40)
+    little = planned(tiny_model(), rows, train__freeze=1, train__epochs=3)
+    assert little.prefix is None
+    assert "hardly" in little.resolved.reasons[LEAF]
+    much = planned(tiny_model(), rows, train__freeze=1, train__epochs=60)
+    assert much.resolved.recipe.train.prefix_cache == "float16"
+    assert much.resolved.measured[LEAF].figures["layers"] == 1
+    assert much.prefix is not None
+    assert much.prefix.steady
+    free = planned(tiny_model(), rows, train__freeze={"layers": 1, "embeddings": False}, train__epochs=60)
     assert free.resolved.recipe.train.prefix_cache is None
+    assert "together with the embeddings" in free.resolved.reasons[LEAF]
 
 
-@pytest.mark.parametrize("family", ["with dropout", "RoBERTa", "DistilBERT", "ModernBERT", "MPNet"])
+@pytest.mark.parametrize("family", ["with dropout", "RoBERTa", "ModernBERT", "MPNet"])
 def test_float32_states_end_at_the_weights_of_training_without_them(
     tiny_model: Load, tmp_path: Path, family: str
 ) -> None:
@@ -78,5 +100,94 @@ def test_float32_states_end_at_the_weights_of_training_without_them(
     ends = {cache: trained(make(), tmp_path / str(cache), train__prefix_cache=cache) for cache in ("float32", None)}
     assert ends["float32"][1].losses[-1] < ends["float32"][1].losses[0]
     assert distance(ends["float32"][0], ends[None][0]) <= 1e-6
-    assert "read from states" in kept(ends["float32"][1])[0]
-    assert not kept(ends[None][1])
+    assert looks(tmp_path / "float32") == looks(tmp_path / "None")
+    assert "read from states behind layer 1, as float32" in ends["float32"][1].states[0]
+    assert not ends[None][1].states
+
+
+def test_thaws_and_chunks_read_states_and_end_at_the_same_weights(deep: Load, tmp_path: Path) -> None:
+    thawing = {"train__freeze": 3, "train__unfreeze": {"every": "1 epoch", "until": 1}, "train__chunk": 64}
+    ends = {
+        cache: trained(deep(), tmp_path / str(cache), train__prefix_cache=cache, **thawing)
+        for cache in ("float32", None)
+    }
+    assert distance(ends["float32"][0], ends[None][0]) <= 1e-6
+    assert [text.split(", as")[0][-1] for text in ends["float32"][1].states] == ["3", "1"]
+
+
+def test_a_later_run_reads_the_same_files_and_ends_at_the_same_bits(
+    tiny_model: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBERTUNE_CACHE", str(tmp_path / "cache"))
+    first, _ = trained(tiny_model(), tmp_path / "first", train__prefix_cache="float16")
+    files = sorted((tmp_path / "cache").rglob("*.states"))
+    assert len(files) == 1
+    assert [entry.kind for entry in caches.entries("prefix")] == ["prefix"]
+    second, _ = trained(tiny_model(), tmp_path / "second", train__prefix_cache="float16", train__batch_size=8)
+    assert sorted((tmp_path / "cache").rglob("*.states")) == files
+    assert same(first, second)
+
+
+@pytest.mark.parametrize("trouble", ["little room", "no folder"])
+def test_states_that_cannot_be_kept_are_computed_and_change_no_bit(
+    tiny_model: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    whole, _ = trained(tiny_model(), tmp_path / "whole", train__prefix_cache="float16")
+    monkeypatch.setenv("EMBERTUNE_CACHE", str(tmp_path / "cache"))
+    if trouble == "little room":
+        monkeypatch.setenv("EMBERTUNE_CACHE_SIZE", "20 kB")
+    else:
+        (tmp_path / "cache").write_text("in the way")
+    less, watch = trained(tiny_model(), tmp_path / "less", train__prefix_cache="float16")
+    assert any("are computed each time" in text for text in watch.states)
+    assert same(less, whole)
+
+
+def several_layers(family: str, root: Path) -> SentenceTransformer:
+    backbone = families.build(family, root)[0]
+    backbone.model.config.output_hidden_states = True
+    width = backbone.get_embedding_dimension()
+    return SentenceTransformer(modules=[backbone, WeightedLayerPooling(width, 2, 1), Pooling(width)], device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("family", "make", "why"),
+    [
+        ("ALBERT", families.build, "share their weights"),
+        ("DeBERTa-v2", families.build, "not packed"),
+        ("Qwen3", families.build, "pads on the left"),
+        ("BERT", several_layers, "reads several layers"),
+        ("BERT", families.build, ""),
+    ],
+)
+def test_states_stand_in_for_layers_only_where_they_can(
+    tmp_path: Path, family: str, make: Callable[[str, Path], SentenceTransformer], why: str
+) -> None:
+    model = pack(make(family, tmp_path))
+    found = why_not(model, open_tokens(model))
+    assert why in found
+    assert bool(why) == bool(found)
+
+
+def test_a_model_that_is_not_packed_runs_without_states_and_says_why(tmp_path: Path) -> None:
+    rows = tiny.toy_pairs(20)
+    made = planned(families.build("DeBERTa-v2", tmp_path), rows, train__freeze=1, train__epochs=60)
+    assert made.prefix is None
+    assert "not packed" in made.resolved.reasons[LEAF]
+    with pytest.raises(RecipeError, match="found float16: the model runs in buckets, not packed; write auto or null"):
+        planned(families.build("DeBERTa-v2", tmp_path), rows, train__freeze=1, train__prefix_cache="float16")
+
+
+@pytest.mark.parametrize(
+    ("leaves", "found"),
+    [
+        ({}, "train.freeze is null"),
+        ({"train.freeze": {"layers": 1, "embeddings": False}}, "embeddings and layers are not frozen together"),
+        ({"train.freeze": 1, "train.extra": {"gradient_checkpointing": True}}, "next to train.extra.gradient_check"),
+        ({"train.freeze": 1, "train.extra": {"fsdp": "full_shard"}}, "next to train.extra.fsdp"),
+    ],
+)
+def test_a_cache_that_cannot_take_effect_is_refused(leaves: dict[str, Any], found: str) -> None:
+    with pytest.raises(RecipeError, match=found):
+        load_recipe(set={**leaves, LEAF: "float16"})
+    load_recipe(set=leaves)

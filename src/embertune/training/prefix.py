@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 from embertune.data.prepared import Prepared
 from embertune.data.store import batches
-from embertune.engine.boundaries import Stretch, depths
+from embertune.engine.boundaries import Stretch, cost, depths
 from embertune.engine.prefill import Texts, gather
 from embertune.engine.prefixstore import StateStore, Storage
 from embertune.engine.prefixtrial import fault, holds, steady
@@ -33,8 +33,8 @@ from embertune.recipe.settle import settle
 from embertune.recipe.units import parse_span
 from embertune.training.course import Course, Phase
 
-#: Texts on which a prefix is tried.
-TRIED = 24
+#: Texts on which a prefix is tried, and about as many tokens as that puts through it: less is not worth saving.
+TRIED, TRIAL = 24, 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +119,14 @@ class PrefixPlan:
         stretches = [self.counted.stretch(phase, blocks, self.course, self.every) for phase, blocks in phases]
         return depths(stretches, self.counted.distinct, {*there, self.wanted})
 
+    def spared(self, reads: Sequence[int]) -> int:
+        """How many tokens go through a block less with stores so deep, their filling counted, than with none."""
+        of_phases = [
+            self.counted.stretch(phase, phase.frozen_blocks, self.course, self.every) for phase in self.course.phases
+        ]
+        without = cost(of_phases, [0] * len(of_phases), self.counted.distinct)
+        return without - cost(of_phases, reads, self.counted.distinct)
+
 
 @dataclass(frozen=True, eq=False)
 class _Found:
@@ -164,9 +172,10 @@ def _find(model: SentenceTransformer, train: Prepared, recipe: Recipe, course: C
         written or "float16", reader, texts, count(texts, train, recipe), course, every, deepest if written else 0
     )
     chosen = plan.depths([(phase, phase.frozen_blocks) for phase in course.phases])
-    figures = {"kept_tokens": plan.counted.distinct, "epoch_tokens": plan.counted.epoch, "layers": max(chosen)}
-    if not any(chosen):
-        return _Found(None, "states of frozen layers would be computed more often than they are read", figures=figures)
+    spared = plan.spared(chosen)
+    figures = {"kept_tokens": plan.counted.distinct, "spared_tokens_times_layers": spared, "layers": max(chosen)}
+    if not written and spared <= TRIAL * max(chosen):
+        return _Found(None, "states of frozen layers would hardly be read more often than computed", figures=figures)
     return dataclasses.replace(_tried(model, plan, recipe.train.precision, max(chosen)), figures=figures)
 
 
