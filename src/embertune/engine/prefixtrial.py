@@ -20,7 +20,7 @@ from embertune.errors import EmbertuneError, ModelError
 #: How far a component may be from the one without a prefix, as a share of the largest.
 NEAR = 1e-5
 #: Texts that stand together in the passes of the second trial, and tokens of the pass they are compared with.
-COMPANIES, CROWD = (1, 3, 7), 4096
+COMPANIES, CROWD = (1, 5), 2048
 
 
 def fault(model: SentenceTransformer, prefix: Prefix, texts: Texts) -> str:
