@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
@@ -20,6 +21,7 @@ from embertune.model.prefix import why_not
 from embertune.model.tokens import open_tokens
 from embertune.recipe import load_recipe
 from embertune.run import run
+from embertune.training.caching import PrefixCache
 from embertune.watch import Silent
 from tests import tiny
 from tests.engine import families
@@ -113,6 +115,30 @@ def test_thaws_and_chunks_read_states_and_end_at_the_same_weights(deep: Load, tm
     }
     assert distance(ends["float32"][0], ends[None][0]) <= 1e-6
     assert [text.split(", as")[0][-1] for text in ends["float32"][1].states] == ["3", "1"]
+
+
+def test_texts_that_new_negatives_bring_are_read_from_states_too(tiny_model: Load, tmp_path: Path) -> None:
+    mining = {"data__negatives": {"every": 1, "range_max": 20}, "train__epochs": 2}
+    ends = {
+        cache: trained(tiny_model(), tmp_path / str(cache), train__prefix_cache=cache, **mining)
+        for cache in ("float32", None)
+    }
+    assert distance(ends["float32"][0], ends[None][0]) <= 1e-6
+    assert len(ends["float32"][1].states) == 2
+
+
+def test_dev_is_encoded_from_states(tiny_model: Load) -> None:
+    made = planned(tiny_model(), tiny.toy_pairs(60), data__dev=0.3, train__freeze=1, train__prefix_cache="float32")
+    assert made.prefix is not None
+    assert made.scene.dev is not None
+    model, texts = made.built.model, made.scene.dev.texts["anchor"]
+    plain = made.encode_dev(texts, "anchor")
+    cache = PrefixCache(made.prefix, model, "float32", Silent())
+    first = made.course.phases[0]
+    with cache.during(first, first.frozen_blocks, made.data.sides.train, lambda: None), torch.no_grad():
+        lower = model[0].model.encoder.layer[0].output.dense
+        lower.weight.fill_(torch.nan)
+        assert np.allclose(made.encode_dev(texts, "anchor"), plain, atol=1e-6)
 
 
 def test_a_later_run_reads_the_same_files_and_ends_at_the_same_bits(
