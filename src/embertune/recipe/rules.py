@@ -225,8 +225,8 @@ RULES: tuple[Rule, ...] = (
         "train.batch_size",
         OTHERWISE,
         _const(16),
-        "{rows} rows: small batches leave enough steps to learn in",
-        SBERT + ", section 3.1",
+        "{rows} rows: small batches leave enough steps to learn in, and their noise keeps from remembering rows",
+        SBERT + ", section 3.1; Keskar et al. 2017, arXiv:1609.04836",
     ),
     Rule(
         "train.epochs",
