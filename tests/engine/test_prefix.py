@@ -170,6 +170,7 @@ def test_passes_in_another_precision_and_unusual_features_run_as_if_there_were_n
 def test_states_in_bfloat16_give_the_step_in_bfloat16(build: Build) -> None:
     model = frozen(build("BERT"))
     prefix = stored(model, precision="bfloat16")
+    assert fault(model, stored(model, precision="bfloat16"), texts_of(model).some(np.arange(24))) == ""
     fill(prefix, texts_of(model))
     with applied(model, "bfloat16"):
         plain = one_step(model)

@@ -21,6 +21,7 @@ from embertune.model.prefix import why_not
 from embertune.model.tokens import open_tokens
 from embertune.recipe import load_recipe
 from embertune.run import run
+from embertune.training import prefix
 from embertune.training.caching import PrefixCache
 from embertune.watch import Silent
 from tests import tiny
@@ -114,7 +115,7 @@ def test_thaws_and_chunks_read_states_and_end_at_the_same_weights(deep: Load, tm
         for cache in ("float32", None)
     }
     assert distance(ends["float32"][0], ends[None][0]) <= 1e-6
-    assert [text.split(", as")[0][-1] for text in ends["float32"][1].states] == ["3", "1"]
+    assert [text.split(", as")[0][-1] for text in ends["float32"][1].states] == ["2", "1"]
 
 
 def test_texts_that_new_negatives_bring_are_read_from_states_too(tiny_model: Load, tmp_path: Path) -> None:
@@ -152,6 +153,17 @@ def test_a_later_run_reads_the_same_files_and_ends_at_the_same_bits(
     second, _ = trained(tiny_model(), tmp_path / "second", train__prefix_cache="float16", train__batch_size=8)
     assert sorted((tmp_path / "cache").rglob("*.states")) == files
     assert same(first, second)
+
+
+def test_what_auto_became_goes_as_deep_when_it_is_written(deep: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix, "TRIAL", 0)
+    thawing = {"train__freeze": 3, "train__unfreeze": "1 epoch", "train__epochs": 4}
+    made = [planned(deep(), tiny.toy_pairs(40), **thawing, train__prefix_cache=c) for c in ("auto", "float16")]
+    depths = [one.prefix.depths([(p, p.frozen_blocks) for p in one.course.phases]) for one in made if one.prefix]
+    assert depths == [(1, 1, 1, 0)] * 2
+    once = planned(deep(), tiny.toy_pairs(40), train__freeze=3, train__epochs=1, train__prefix_cache="float16")
+    assert once.prefix is not None
+    assert once.prefix.depths([(p, p.frozen_blocks) for p in once.course.phases]) == (3,)
 
 
 @pytest.mark.parametrize("trouble", ["little room", "no folder"])

@@ -133,13 +133,8 @@ class Prefix:
         copies = -(-FEWEST // layout.tokens)
         if copies > 1:
             whole, index = some(layout, np.repeat(np.arange(len(layout.lengths)), copies))
-            made = self._compute(_at(flat, index), whole)
-            first = torch.ones(len(index), dtype=torch.bool, device=index.device)
-            ends = np.cumsum(whole.lengths)
-            for text, end in enumerate(ends):
-                if text % copies:
-                    first[end - whole.lengths[text] : end] = False
-            return made[first]
+            first = np.repeat(np.arange(len(whole.lengths)) % copies == 0, whole.lengths)
+            return self._compute(_at(flat, index), whole)[torch.from_numpy(first).to(index.device)]
         doing = _Doing()
         with torch.no_grad(), still(self.forward.module), self._as(doing):
             self.forward.backbone(dict(flat), layout, {})

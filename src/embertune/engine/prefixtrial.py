@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,15 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import batch_to_device
 from torch import Tensor
 
-from embertune.engine.precision import applied
+from embertune.engine.precision import Precision, applied
 from embertune.engine.prefill import Texts, batch, fill
 from embertune.engine.prefix import Prefix, still
 from embertune.engine.prefixstore import StateStore, Storage
 from embertune.errors import EmbertuneError, ModelError
 
-#: How far a component may be from the one without a prefix, as a share of the largest.
-NEAR = 1e-5
+#: How far a component may be from the one without a prefix, as a share of the largest, by the precision of products:
+#: where texts stand in other company, these may be rounded in another way.
+NEAR: Mapping[Precision, float] = {"float32": 1e-5, "tf32": 1e-3, "float16": 5e-3, "bfloat16": 2e-2}
 #: Texts that stand together in the passes of the second trial, and tokens of the pass they are compared with.
 COMPANIES, CROWD = (1, 5), 2048
 
@@ -42,7 +44,7 @@ def fault(model: SentenceTransformer, prefix: Prefix, texts: Texts) -> str:
     except (EmbertuneError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     far = max(float((made - wanted).abs().max()) for made in (computed, read)) / float(wanted.abs().max() + 1e-30)
-    return "" if far <= NEAR else f"token vectors differ by {far:.1e} of the largest"
+    return "" if far <= NEAR[prefix.precision] else f"token vectors differ by {far:.1e} of the largest"
 
 
 def holds(prefix: Prefix, texts: Texts, storage: Storage) -> bool:

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from embertune.recipe.guidance import Resolved
 from embertune.recipe.measured import Measured
 from embertune.recipe.positives import sampler_of
 from embertune.recipe.prefix import NOT_WITH, WHERE
+from embertune.recipe.sections import TrainSection
 from embertune.recipe.settle import settle
 from embertune.recipe.units import parse_span
 from embertune.training.course import Course, Phase
@@ -98,8 +98,8 @@ def count(texts: Texts, train: Prepared, recipe: Recipe) -> Counted:
 class PrefixPlan:
     """States that are kept as `storage`, of which texts, and whether others may share them.
 
-    Dev is looked at `every` so many steps (0: never). `wanted` is the depth of a store that is made even where it does
-    not pay; 0 for none.
+    Dev is looked at `every` so many steps (0: never). `wanted` is the depth of a store that is made though none pays,
+    because it is asked for; 0 for none. Otherwise what is asked for and what `auto` becomes are the same.
     """
 
     storage: Storage
@@ -168,19 +168,22 @@ def _find(model: SentenceTransformer, train: Prepared, recipe: Recipe, course: C
     every = parse_span(recipe.guard.eval_every).in_steps(course.per_epoch) if recipe.guard.eval_every else 0
     texts = reader(train)
     written = recipe.train.prefix_cache if recipe.train.prefix_cache != "auto" else None
-    plan = PrefixPlan(
-        written or "float16", reader, texts, count(texts, train, recipe), course, every, deepest if written else 0
-    )
-    chosen = plan.depths([(phase, phase.frozen_blocks) for phase in course.phases])
+    plan = PrefixPlan(written or "float16", reader, texts, count(texts, train, recipe), course, every)
+    phases = [(phase, phase.frozen_blocks) for phase in course.phases]
+    if written and not any(plan.depths(phases)):
+        plan = dataclasses.replace(plan, wanted=deepest)
+    chosen = plan.depths(phases)
     spared = plan.spared(chosen)
     figures = {"kept_tokens": plan.counted.distinct, "spared_tokens_times_layers": spared, "layers": max(chosen)}
     if not written and spared <= TRIAL * max(chosen):
         return _Found(None, "states of frozen layers would hardly be read more often than computed", figures=figures)
-    return dataclasses.replace(_tried(model, plan, recipe.train.precision, max(chosen)), figures=figures)
+    return dataclasses.replace(_tried(model, plan, recipe.train, max(chosen)), figures=figures)
 
 
-def _tried(model: SentenceTransformer, plan: PrefixPlan, precision: Any, depth: int) -> _Found:
+def _tried(model: SentenceTransformer, plan: PrefixPlan, train: TrainSection, depth: int) -> _Found:
     """The plan after a trial on a few texts."""
+    written, precision = train.prefix_cache != "auto", train.precision
+    assert precision != "auto"
     some = plan.texts.some(np.arange(min(TRIED, len(plan.texts.wanted))))
     width = width_of(model)
     assert width is not None
@@ -189,7 +192,7 @@ def _tried(model: SentenceTransformer, plan: PrefixPlan, precision: Any, depth: 
         return _Found(None, f"not with this model: {why}")
     storage = plan.storage
     if not holds(prefix, some, storage):
-        if plan.wanted:
+        if written:
             return _Found(None, "it does not hold states as large as this model's", "write float32")
         storage = "float32"
     chosen = dataclasses.replace(plan, storage=storage, steady=steady(prefix, some))
