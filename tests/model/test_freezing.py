@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Pooling, StaticEmbedding
+from torch import nn
 
+import embertune as et
 from embertune.errors import RecipeError
 from embertune.model.freezing import Frozen, find_frozen, held
 from embertune.model.layers import Layer, LayerTable, find_layers
 from embertune.recipe.freezing import FreezeSection
+from tests.engine.families import NAMES, build
 from tests.model.test_layers import FAMILIES, Backbone
 
 Load = Callable[[], SentenceTransformer]
@@ -130,3 +133,29 @@ def test_what_needed_no_gradient_before_needs_none_afterwards(tiny_model: Load) 
         raise KeyError
     assert not weight.requires_grad
     assert sum(not p.requires_grad for p in model.parameters()) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_the_fast_path_of_every_family_frozen_layers_have_no_dropout_and_the_others_learn(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    model = build(name, tmp_path_factory.mktemp("families"))
+    rows = find_layers(model)
+    one_block = len(rows.blocks) == 1  # ALBERT's only block is run twice
+    frozen = find_frozen(rows, FreezeSection(layers=0 if one_block else "all but 1"))
+    names = frozen.names(rows)
+    for path, module in model.named_modules():  # dropout where all around it is frozen
+        if isinstance(module, nn.Dropout):
+            around = path.rpartition(".")[0]
+            beside = {f"{around}.{key}" for key, _ in model.get_submodule(around).named_parameters()}
+            module.p = 0.5 if beside and beside <= names else 0.0
+    et.pack(model)
+    features = model.preprocess(["a short text", "how can i repair the car before winter", "you mend it"])
+    with held(model, names):
+        model.train()
+        first, second = (model(dict(features))["sentence_embedding"] for _ in range(2))
+        assert torch.equal(first, second)
+        first.square().sum().backward()
+        learning = {key for key, p in model.named_parameters() if p.grad is not None}
+    assert learning
+    assert not learning & names

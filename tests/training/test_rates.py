@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentence_transformers import SentenceTransformer
 
 from embertune.errors import RecipeError
 from embertune.model.freezing import NOTHING, Frozen
 from embertune.model.layers import LayerTable
+from embertune.recipe import load_recipe
 from embertune.recipe.sections import TrainSection
 from embertune.training.rates import Row, rows_of
+from tests import tiny
 from tests.model.test_freezing import table
+from tests.training import made
 
 
 def rows(found: LayerTable, heads: tuple[str, ...] = (), frozen: Frozen = NOTHING, **settings: object) -> list[Row]:
@@ -95,3 +100,31 @@ def test_a_fall_from_layer_to_layer_needs_layers() -> None:
     whole = LayerTable(tuple(row for row in table(1).layers if row.kind == "top"))
     with pytest.raises(RecipeError, match=r"train.layer_decay: no layers are found in this model; leave it out"):
         rows(whole, layer_decay=0.9)
+
+
+def test_rates_by_layer_change_the_weights_and_the_same_rate_everywhere_does_not(
+    tiny_model: Callable[[], SentenceTransformer],
+) -> None:
+    ends = []
+    same = {"block 1": 1e-3, "embeddings": 1e-3, "*.bias": 1e-3}
+    for leaves in (
+        {},
+        {"train__layer_rates": same},
+        {"train__layer_decay": 0.5},
+        {"train__layer_rates": {"top": 1e-4}},
+    ):
+        model = tiny_model()
+        settings = {"train__max_steps": 4, "train__batch_size": 8, "train__learning_rate": 1e-3} | leaves
+        made.trained(made.planned(model, tiny.toy_pairs(32), **settings))
+        ends.append(made.weights(model))
+    plain, alike, falling, unused = ends
+    assert made.distance(plain, alike) == 0.0
+    assert made.distance(plain, falling) > 0
+    assert made.distance(plain, unused) == 0.0  # mean pooling does not ask the pooler
+
+
+def test_a_rate_for_weights_that_the_loss_does_not_have_is_refused() -> None:
+    leaves = {"train.loss": "triplet", "train.layer_rates": {"loss": 1e-3}}
+    with pytest.raises(RecipeError, match=r"layer_rates.loss: found a rate, and triplet has no weights of its own"):
+        load_recipe(set=leaves)
+    assert load_recipe(set=leaves | {"train.loss": "softmax"}).train.layer_rates == {"loss": 1e-3}

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from embertune.errors import Problem, RecipeError
 from embertune.recipe.augmenting import problems_of_augment
 from embertune.recipe.extra import problems_of_extra
-from embertune.recipe.freezing import problems_of_freezing
+from embertune.recipe.freezing import problems_of_freezing, problems_of_rates
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.near import did_you_mean
 from embertune.recipe.negatives import problems_of_negatives
@@ -100,6 +100,7 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
     model = recipe.model
     yield from problems_of_smaller(model.layers, model.dimensions, train.matryoshka, train.loss)
     yield from problems_of_rate(recipe)
+    yield from problems_of_rates(train.layer_rates, train.loss)
     yield from problems_of_freezing(train.freeze, train.unfreeze, dev=recipe.data.dev != "none")
     yield from problems_of_prefix(train.prefix_cache, train.freeze, train.extra)
     yield from _chunk_conflicts(train)

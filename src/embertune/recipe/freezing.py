@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from embertune.errors import Problem
+from embertune.recipe.losses import LOSSES, LossName
 from embertune.recipe.section import Section, leaf
 from embertune.recipe.units import parse_span
 
 FREEZE, UNFREEZE = "train.freeze", "train.unfreeze"
+#: The key of `train.layer_rates` for what the loss brings along.
+LOSS = "loss"
 _ALL_BUT = re.compile(r"all but (\d+)")
 _LAYERS = "a number of layers, a share such as 0.5, or 'all but 1'"
 
@@ -124,6 +127,13 @@ def problems_of_freezing(freeze: Freeze, thaw: ThawSection | None, dev: bool) ->
         yield Problem(FREEZE, f"{found} next to {UNFREEZE}, which thaws layers", f"write {_LAYERS}, or leave it out")
         return
     yield from _of_thaw(freeze, thaw, dev)
+
+
+def problems_of_rates(rates: Mapping[str, float] | None, loss: Literal["auto"] | LossName) -> Iterator[Problem]:
+    """A rate for weights that the named loss does not have."""
+    if rates and LOSS in rates and loss != "auto" and not LOSSES[loss].fixed_length:
+        found = f"found a rate, and {loss} has no weights of its own"
+        yield Problem(f"train.layer_rates.{LOSS}", found, "leave it out")
 
 
 def _of_thaw(freeze: FreezeSection, thaw: ThawSection, dev: bool) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from embertune.model.freezing import Frozen, held
 from embertune.model.layers import find_layers
 from embertune.recipe import Recipe, replace
 from embertune.recipe.check import loss_options
+from embertune.recipe.freezing import LOSS
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.sections import TrainSection
 from embertune.training.average import Average
@@ -20,7 +21,7 @@ from embertune.training.course import Course, Phase
 from embertune.training.guard import Look
 from embertune.training.losses import build_loss, head_parameters
 from embertune.training.optimizer import Group, groups
-from embertune.training.rates import LOSS, Row, rows_of
+from embertune.training.rates import Row, rows_of
 from embertune.training.stall import stalls
 from embertune.training.thaw import ramp, thawed, thaws
 from embertune.watch import FROZEN, TRAINED, LayerLine
@@ -52,6 +53,9 @@ class Layering:
         self.rows = rows_of(self.table, heads, settings, course.last_frozen(settings.unfreeze))
         self.parameters = {**dict(model.named_parameters()), **heads}
         self.groups: list[Group] = groups(self.parameters, self.rows, settings.weight_decay)
+        own = {id(p) for group in self.groups for p in group.parameters}
+        order = sorted(self.parameters.items(), key=lambda item: (item[0] in heads, item[1].ndim <= 1))
+        self.clipped = [p for _, p in order if id(p) in own]  # a sum in an order that does not hang on rates
         self.frozen = course.phases[0].frozen
         self.thawed_at: dict[str, int] = {}
         self.thaws = 0  # of those that dev decides over

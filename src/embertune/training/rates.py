@@ -10,13 +10,12 @@ from fnmatch import fnmatchcase
 from embertune.errors import Problem, RecipeError
 from embertune.model.freezing import NOTHING, Frozen
 from embertune.model.layers import Layer, LayerTable
+from embertune.recipe.freezing import LOSS
 from embertune.recipe.near import did_you_mean
 from embertune.recipe.scaling import highest_rate
 from embertune.recipe.sections import TrainSection
 
 RATES, DECAY = "train.layer_rates", "train.layer_decay"
-#: The row of what the loss brings along.
-LOSS = "loss"
 _KINDS = ("embeddings", "top", "head")
 _BLOCKS = re.compile(r"blocks? (\d+)(?:-(\d+))?")
 

@@ -192,7 +192,7 @@ class Session:
         """Clip all trained parameters together; the norm before clipping and the rates of the step are logged."""
         self.rates = self.layers.rates(self.optimizer)
         self.scaler.unscale_(self.trainer.optimizer)
-        parameters = [p for group in self.layers.groups for p in group.parameters if p.grad is not None]
+        parameters = [p for p in self.layers.clipped if p.grad is not None]
         limit = self.recipe.train.gradient_clip or math.inf
         self.grad_norm = float(nn.utils.clip_grad_norm_(parameters, limit))
         self.scaler.update()
