@@ -34,6 +34,7 @@ prove: $(VENV)/.dev
 	$(BIN)/python prove/masking.py
 	$(BIN)/python prove/mined.py
 	$(BIN)/python prove/levers.py
+	$(BIN)/python prove/prefix.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
