@@ -22,6 +22,7 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -191,6 +192,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
     seconds, elapsed = time.process_time() - started, time.perf_counter() - clock
     values, test = reached(planned)
     return values | {
+        "revision": revision(),
         "rows": len(planned.data.sides.train),
         "steps": steps,
         "seconds": round(seconds, 1),
@@ -198,6 +200,12 @@ def run(recipe: Recipe) -> dict[str, Any]:
         "items": " ".join(f"{value:.3g}" for value in test.items[planned.scene.test_headline]),
         "groups": " ".join(str(group) for group in np.unique(test.groups, return_inverse=True)[1]),
     }
+
+
+def revision() -> str:
+    """The commit that is run."""
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def untouched(recipe: Recipe) -> dict[str, float]:
