@@ -41,7 +41,7 @@ from embertune.recipe.measured import Measured
 from embertune.recipe.rules import Facts
 from embertune.recipe.settle import Ask, settle
 from embertune.recipe.smaller import MATRYOSHKA
-from embertune.smaller import Smaller, lengths_of, make_smaller
+from embertune.smaller import Smaller, lengths_asked, lengths_of, make_smaller
 from embertune.tokenise import texts_of, tokenise
 from embertune.training.course import Course, plan_course
 from embertune.training.layering import foresee
@@ -107,15 +107,13 @@ def plan(
     """
     data = given if isinstance(given, Data) else read(recipe, given, watch)
     plain = data.sides
-    nested = recipe.train.matryoshka
-    scene = arrange(plain, recipe.evaluate.similarity, nested.dimensions if nested else ())
+    scene = arrange(plain, recipe.evaluate.similarity, lengths_asked(recipe))
     facts = facts_of(data, scene)
     _foresee(recipe, data, facts)
     watch.stage("model", str(recipe.model.name if model is None else "handed over"))
     built = on_fastest_path(load(recipe.model, model), recipe)
     smaller = make_smaller(built.model, recipe)
-    scene = dataclasses.replace(scene, lengths=smaller.lengths)
-    facts = dataclasses.replace(facts, test_metrics=test_metrics(scene))
+    scene, facts = _at_lengths(scene, facts, smaller.lengths)
     mined = with_negatives(data, recipe, built, watch)
     data = enlarged(mined.data, recipe, built)
     data = dataclasses.replace(data, sides=balanced(data.sides, recipe.data.balance, recipe.seed))
@@ -182,6 +180,12 @@ def _foresee(recipe: Recipe, data: Data, facts: Facts) -> None:
     train = decide(replace(recipe, dict(data.settings)), facts).recipe.train
     if section is not None and section.every is not None and isinstance(train.epochs, int | float):
         check_every(section.every, math.ceil(train.epochs))
+
+
+def _at_lengths(scene: Scene, facts: Facts, lengths: tuple[int, ...]) -> tuple[Scene, Facts]:
+    """The same, with the lengths of vectors that the model turned out to have besides the whole one."""
+    scene = dataclasses.replace(scene, lengths=lengths)
+    return scene, dataclasses.replace(facts, test_metrics=test_metrics(scene))
 
 
 def _resolve(recipe: Recipe, data: Data, built: Built, facts: Facts, handed_over: bool) -> Resolved:

@@ -115,7 +115,7 @@ class Smaller:
             before = size_of(self.model)
         told = [f"the model is made smaller before training, from {before} to {size_of(self.model)}"]
         if self.cut is not None:
-            told.append(f"blocks {', '.join(map(str, self.cut.kept))} of {len(self.cut.blocks)} stay")
+            told.append(f"of blocks 0 to {len(self.cut.blocks) - 1} stay {', '.join(map(str, self.cut.kept))}")
         return ("; ".join([*told, "the baseline is the whole model as it came"]),)
 
 
@@ -141,6 +141,12 @@ def some_texts(train: Prepared, most: int, seed: int) -> Iterator[tuple[str, lis
         chosen = rows if limit is None else rows[mix(found, seed, "components") < limit]
         if len(chosen):
             yield column, list(train.rows.select(np.sort(chosen))[column])
+
+
+def lengths_asked(recipe: Recipe) -> tuple[int, ...]:
+    """The lengths that `train.matryoshka` names, the whole one among them or not."""
+    section = recipe.train.matryoshka
+    return () if section is None else section.dimensions
 
 
 def lengths_of(recipe: Recipe, model: SentenceTransformer) -> tuple[dict[str, Any], dict[str, str]]:
