@@ -177,6 +177,13 @@ def test_dev_that_stalls_thaws_and_its_patience_begins_anew_until_the_last_thaw(
     assert [line.state for line in fitted.layers[:2]] == ["frozen", "from step 5"]
 
 
+def test_training_does_not_end_before_the_last_thaw_that_is_planned(tiny_model: Loader) -> None:
+    leaves = PLATEAU | {"train__unfreeze": {"every": "4 steps", "warmup": "1 step"}, "guard__patience": "1 evaluation"}
+    _, fitted, _, history = steered(tiny_model, [0.5] + [0.1] * 20, **leaves)
+    assert [line["step"] for line in history if "thawed" in line] == [4]
+    assert fitted.steps == 6
+
+
 def test_dev_that_goes_on_improving_thaws_nothing(tiny_model: Loader) -> None:
     _, fitted, _, history = steered(tiny_model, [n / 20 for n in range(20)], **PLATEAU)
     assert not [line for line in history if "thawed" in line]

@@ -132,7 +132,7 @@ class Layering:
         """Whether a thaw is still to come after `step`: until then, dev says nothing about the end of training."""
         if self.section is not None and self._by_dev:
             return self.thaws < thaws(self.course.phases[0].frozen, self.section)
-        return any(phase.first > step and phase.frozen != self.frozen for phase in self.course.phases)
+        return any(phase.first >= step and phase.frozen != self.frozen for phase in self.course.phases)
 
     def stalled(self, looks: Iterable[Look]) -> bool:
         """Whether dev has stopped improving since the last thaw, so that the next is due; takes note of it."""
