@@ -104,7 +104,7 @@ def test_float32_states_end_at_the_weights_of_training_without_them(
     assert ends["float32"][1].losses[-1] < ends["float32"][1].losses[0]
     assert distance(ends["float32"][0], ends[None][0]) <= 1e-6
     assert looks(tmp_path / "float32") == looks(tmp_path / "None")
-    assert "read from states behind layer 1, as float32" in ends["float32"][1].states[0]
+    assert "read from states behind 1 frozen layer, as float32" in ends["float32"][1].states[0]
     assert not ends[None][1].states
 
 
@@ -115,7 +115,7 @@ def test_thaws_and_chunks_read_states_and_end_at_the_same_weights(deep: Load, tm
         for cache in ("float32", None)
     }
     assert distance(ends["float32"][0], ends[None][0]) <= 1e-6
-    assert [text.split(", as")[0][-1] for text in ends["float32"][1].states] == ["2", "1"]
+    assert [text.split(" frozen")[0][-1] for text in ends["float32"][1].states] == ["2", "1"]
 
 
 def test_texts_that_new_negatives_bring_are_read_from_states_too(tiny_model: Load, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ class Prefix:
         """States (T, d) as the store keeps them."""
         stored: States = states.to(getattr(torch, self.store.storage)).cpu().numpy()
         if not np.isfinite(stored).all() and bool(states.isfinite().all()):
-            found = f"{self.store.storage} does not hold the states of block {self.depth}, which are as large as "
+            found = f"{self.store.storage} does not hold the states behind {self.depth} blocks, which are as large as "
             raise ModelError(
                 "train.prefix_cache", f"{found}{states.abs().max():.0f}", "write train.prefix_cache: float32"
             )

@@ -62,7 +62,7 @@ def open_states(
     """
     width, budget = width_of(model), caches.limit()
     assert width is not None
-    about = f"{storage} states behind block {depth} of {type(model[0].model).__name__}, products in {precision}"
+    about = f"{storage} states behind {depth} blocks of {type(model[0].model).__name__}, products in {precision}"
     try:
         held = caches.take("prefix", _key(model, depth, (storage, precision, only_for)), about)
     except OSError as error:

@@ -98,12 +98,10 @@ class PrefixCache:
         """What is kept, and what is not."""
         texts, store = self.plan.texts.wanted, prefix.store
         missing = int((~store.holds(texts)).sum())
-        what = f"behind layer {prefix.depth}, as {store.storage}"
-        if store.trouble:
-            text = f"states {what} cannot be kept and are computed each time: {store.trouble}"
-        elif missing:
-            limit = f"the cache may take {caches.limit() / 1e9:.1f} GB"
-            text = f"states {what} of {missing:,} of {len(texts):,} texts are computed each time: {limit}"
+        what = f"behind {prefix.depth} frozen layer{'s' if prefix.depth > 1 else ''}, as {store.storage}"
+        if missing:
+            why = store.trouble or f"the cache may take {store.budget / 1e9:.1f} GB"
+            text = f"states {what} of {missing:,} of {len(texts):,} texts are computed each time: {why}"
         else:
             size = texts.tokens * store.width * np.dtype(store.storage).itemsize
             text = f"{len(texts):,} texts ({texts.tokens:,} tokens, {size / 1e6:,.0f} MB) are read from states {what}"
