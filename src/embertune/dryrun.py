@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from embertune import caches
 from embertune.data.prepared import Prepared
 from embertune.data.shapes import describe
 from embertune.model.encode import Encode
+from embertune.model.layers import find_layers
+from embertune.model.precision import width_of
 from embertune.plan import Plan, plan
 from embertune.recipe import Recipe
 from embertune.recipe.explain import to_yaml
@@ -27,20 +30,22 @@ FLOAT = 4
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would take: steps, seconds, bytes at the peak, bytes on disk."""
+    """What a run would take: steps, seconds, bytes at the peak, on disk, and of frozen layers' states in the cache."""
 
     steps: int
     seconds: float
     memory: float
     disk: float
+    states: float = 0.0
 
     def lines(self) -> list[tuple[str, str]]:
         """For people to read."""
+        kept = f", {self.states / 2**20:,.0f} MiB of states of frozen layers in the cache" if self.states else ""
         return [
             ("steps", f"{self.steps:,}"),
             ("time", f"about {_rough(self.seconds)}, training and measuring"),
             ("memory", f"about {self.memory / 2**30:.1f} GiB beside the program itself"),
-            ("disk", f"about {self.disk / 2**20:,.0f} MiB in the run folder"),
+            ("disk", f"about {self.disk / 2**20:,.0f} MiB in the run folder{kept}"),
         ]
 
 
@@ -73,7 +78,8 @@ def dry_run(recipe: Recipe, watch: Watcher) -> Preview:
 def estimate(planned: Plan) -> Estimate:
     """Steps are counted; time, memory and disk are estimates.
 
-    A trained text costs three encoded ones. Memory is that of the weights and of the longest batch.
+    A text costs three encoded ones in a layer that is trained, one in a frozen layer, and none where states are read.
+    Memory is that of the weights and of the longest batch.
     """
     train, recipe = planned.data.sides.train, planned.resolved.recipe
     course = planned.course
@@ -86,11 +92,42 @@ def estimate(planned: Plan) -> Estimate:
     )
     dev = planned.scene.dev.texts_to_encode if planned.scene.dev else 0
     tests = sum(evalset.texts_to_encode for evalset in planned.scene.tests)
-    seconds = _seconds_per_text(planned.encode_dev, columns) * (TRAINING_PASSES * trained + looks * dev)
+    seconds = _seconds_per_text(planned.encode_dev, columns) * (passes(planned) * trained + looks * dev)
     seconds += _seconds_per_text(planned.encode, columns) * 2 * tests
     weights = FLOAT * sum(p.numel() for p in planned.built.model.parameters())
     assert recipe.train.chunk != "auto"
-    return Estimate(course.steps, seconds, weights + planned.memory.need(recipe.train.chunk), weights + 2**20)
+    memory = weights + planned.memory.need(recipe.train.chunk)
+    return Estimate(course.steps, seconds, memory, weights + 2**20, _states(planned))
+
+
+def passes(planned: Plan) -> float:
+    """Passes of a text through the whole model that a trained text costs, on average over the phases."""
+    blocks, phases = len(find_layers(planned.built.model).blocks), planned.course.phases
+    if not blocks:
+        return TRAINING_PASSES
+    depths = _depths(planned)
+    made = 0.0
+    for phase, depth in zip(phases, depths, strict=True):
+        frozen = phase.frozen_blocks
+        cost = TRAINING_PASSES * (blocks - frozen) + frozen - depth
+        made += cost / blocks * (phase.last - phase.first) / planned.course.steps
+    return made
+
+
+def _depths(planned: Plan) -> tuple[int, ...]:
+    """Behind how many blocks states are kept in each phase; 0 for none."""
+    phases = [(phase, phase.frozen_blocks) for phase in planned.course.phases]
+    return (0,) * len(phases) if planned.prefix is None else planned.prefix.depths(phases)
+
+
+def _states(planned: Plan) -> float:
+    """Bytes of the states that are kept, at most what the cache may take."""
+    width = width_of(planned.built.model)
+    if planned.prefix is None or width is None:
+        return 0.0
+    stores = len({depth for depth in _depths(planned) if depth})
+    size = np.dtype(planned.prefix.storage).itemsize
+    return float(min(caches.limit(), stores * planned.prefix.texts.wanted.tokens * width * size))
 
 
 def _columns(train: Prepared) -> Mapping[str, list[str]]:

@@ -1,0 +1,31 @@
+"""What a dry run expects of frozen layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from embertune.dryrun import estimate, passes
+from embertune.plan import plan
+from embertune.recipe import load_recipe
+from embertune.watch import Silent
+from tests.tiny import toy_pairs, write_jsonl
+
+LONG = {"train.epochs": 40, "train.batch_size": 8, "data.dev": "none", "data.test": "none"}
+
+
+def test_frozen_layers_cost_less_and_their_states_take_room_in_the_cache(
+    tmp_path: Path, tiny_model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBERTUNE_CACHE", str(tmp_path / "cache"))
+    rows = write_jsonl(tmp_path / "faq.jsonl", toy_pairs(60))
+    settings = {"model.name": str(tiny_model_path), "data.train": str(rows), **LONG}
+    costs, states = [], []
+    for more in ({}, {"train.freeze": 1, "train.prefix_cache": None}, {"train.freeze": 1}):
+        planned = plan(load_recipe(set={**settings, **more}), None, None, Silent())
+        costs.append(passes(planned))
+        states.append(estimate(planned).states)
+    assert costs == [3.0, 2.0, 1.5]
+    assert states[:2] == [0.0, 0.0]
+    assert states[2] > 0
