@@ -62,8 +62,9 @@ def test_a_floor_above_a_rate_that_is_decided_later_is_refused_then() -> None:
     [
         ({"data__dev": "none"}, "train.schedule: found plateau without dev rows to decide it; give data.dev"),
         (
-            {"guard__patience": "2 evaluations"},
-            "train.schedule_options.patience: found 2 evaluations, and training stops after 2; write guard.patience: 5",
+            {"guard__patience": "2 evaluations", "train__schedule_options": {"patience": "2 evaluations"}},
+            "train.schedule_options.patience: found '2 evaluations', and training stops after '2 evaluations'; "
+            "write guard.patience: 5 evaluations",
         ),
     ],
 )
@@ -94,7 +95,7 @@ def test_an_option_that_has_no_effect_on_the_optimizer_is_refused(name: Any) -> 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_an_option_that_has_no_effect_on_the_schedule_is_refused(name: Any) -> None:
-    some = {"cycles": 2, "div_factor": 10.0, "factor": 0.1, "patience": "1 evaluation"}
+    some = {"cycles": 2, "div_factor": 10.0, "factor": 0.1, "patience": "2 evaluations"}
     assert set(some) == set(ScheduleOptions.model_fields)
     for option, value in some.items():
         leaf = {f"train__schedule_options__{option}": value}

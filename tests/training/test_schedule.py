@@ -181,7 +181,7 @@ def test_rates_are_scaled_by_the_rows_of_a_step_and_the_resolved_recipe_does_not
 def test_the_rate_falls_right_after_the_look_at_which_dev_has_stopped_improving(tiny_model: Callable[[], Any]) -> None:
     made = planned(
         tiny_model(), tiny.toy_pairs(48), data__dev=0.2, guard__eval_every="2 steps", guard__patience=None,
-        train__schedule="plateau", train__schedule_options={"patience": "1 evaluation"}, train__warmup=0.0,
+        train__schedule="plateau", train__warmup=0.0,
         train__learning_rate=1e-3, train__floor=2e-4, train__max_steps=10, train__batch_size=8,
     )  # fmt: skip
     metric = made.resolved.recipe.guard.metric

@@ -61,7 +61,7 @@ def _problems_of_plateau(recipe: Recipe) -> Iterator[Problem]:
     waits = parse_span(plateau_patience(recipe.train))
     stops = parse_span(recipe.guard.patience) if recipe.guard.patience else None
     if stops is not None and stops.unit == "evaluations" and waits.count >= stops.count:
-        found = f"found {waits.count:g} evaluations, and training stops after {stops.count:g}"
+        found = f"found {plateau_patience(recipe.train)!r}, and training stops after {recipe.guard.patience!r}"
         remedy = f"write guard.patience: {2 * waits.count + 1:g} evaluations, or less here"
         yield Problem(f"{WHERE}.patience", found, remedy)
 

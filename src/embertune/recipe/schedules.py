@@ -29,7 +29,7 @@ class ScheduleRow:
     on_dev: bool = False
 
 
-_PATIENCE = Option("2 evaluations", "evaluations without a better one after which the rate falls")
+_PATIENCE = Option("1 evaluation", "evaluations without a better one after which the rate falls")
 
 SCHEDULES: dict[ScheduleName, ScheduleRow] = {
     "linear": ScheduleRow("a straight line down", "Devlin et al. 2019, arXiv:1810.04805, appendix A.2", {}),

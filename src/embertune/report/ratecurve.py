@@ -54,7 +54,7 @@ class Axes:
 
 def axes_of(found: Found) -> Axes:
     """The axes of a test; as far above its start as the curve falls below it, and no further."""
-    smooth = [point.smooth for point in found.points]
+    smooth = [point.smooth for point in found.settled]
     ceiling = 2 * smooth[0] - min(smooth)
     return Axes(
         spanning(math.log10(point.rate) for point in (found.points[0], found.points[-1])),
@@ -74,7 +74,7 @@ def to_svg(found: Found) -> str:
         *_grid(axes),
         f'<text x="{_RIGHT}" y="{_BOTTOM + 42}" text-anchor="end">learning rate</text>',
         _path("raw", axes, [(point.rate, point.loss) for point in found.points]),
-        _path("smooth", axes, [(point.rate, point.smooth) for point in found.points]),
+        _path("smooth", axes, [(point.rate, point.smooth) for point in found.settled]),
         f'<path class="rate" d="M{rate:.1f} {_TOP}V{_BOTTOM}"/>',
         f'<text class="told" x="{rate:.1f}" y="{_TOP - 8}" text-anchor="middle">{found.rate:.1e}</text>',
         "</svg>",
@@ -104,7 +104,7 @@ def to_lines(found: Found, width: int = 60, height: int = 12) -> list[str]:
     """The averaged loss in braille, `width` by `height` characters, with the rate proposed marked below it."""
     axes = axes_of(found)
     grid = [[0] * width for _ in range(height)]
-    dots = [(axes.x(point.rate) * (2 * width - 1), axes.y(point.smooth) * (4 * height - 1)) for point in found.points]
+    dots = [(axes.x(point.rate) * (2 * width - 1), axes.y(point.smooth) * (4 * height - 1)) for point in found.settled]
     for x, y in _joined(dots):
         grid[height - 1 - y // 4][x // 2] |= _DOTS[x % 2][3 - y % 4]
     labels = {height - 1 - min(height - 1, int(tick.at / 100 * height)): tick.label for tick in axes.up.ticks(3)}

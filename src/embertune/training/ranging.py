@@ -24,13 +24,15 @@ from embertune.training.keeper import Keeper
 from embertune.training.session import Session, Surroundings
 
 #: Steps of the test where the run has as many, and the fewest.
-STEPS, LEAST_STEPS = 100, 30
+STEPS, LEAST_STEPS = 100, 50
 #: The share of the average that each loss makes.
 FRESH = 0.1
 #: Beyond so many times its lowest, the averaged loss has exploded.
 EXPLODED = 4.0
 #: Steps until the average stands on enough losses to be compared.
 SETTLED = 10
+#: By how much the average must fall below the first third of the losses, in standard deviations of these losses.
+CLEAR = 0.75
 SMITH = "Smith 2017, arXiv:1506.01186, section 3.3"
 #: What a run must be like to be a range test: no changes on the way but that of the rate.
 _STEADY = {
@@ -61,6 +63,11 @@ class Found:
     rate: float
     reason: str
 
+    @property
+    def settled(self) -> tuple[Point, ...]:
+        """The steps from which on the average stands on enough losses."""
+        return self.points[SETTLED:]
+
 
 def rates_of(steps: int, low: float, high: float) -> list[float]:
     """Rates from `low` to `high`, each the same multiple of the one before."""
@@ -80,31 +87,27 @@ def points_of(rates: Iterable[float], losses: Sequence[float]) -> list[Point]:
 
 def exploded(losses: Sequence[float]) -> bool:
     """Whether nothing is to be learned from higher rates."""
-    smooth = smoothed(losses)
-    return smooth[-1] > EXPLODED * min(smooth)
-
-
-def steepest(points: Sequence[Point]) -> float:
-    """The rate at which the averaged loss falls fastest by the logarithm of the rate."""
-    slopes = np.gradient([point.smooth for point in points], np.log([point.rate for point in points]))
-    return points[int(np.argmin(slopes))].rate
-
-
-def tenth(points: Sequence[Point]) -> float:
-    """A tenth of the rate at which the averaged loss is lowest."""
-    return min(points, key=lambda point: point.smooth).rate / 10
+    smooth = smoothed(losses)[SETTLED:]
+    return bool(smooth) and smooth[-1] > EXPLODED * min(smooth)
 
 
 def proposed(points: Sequence[Point]) -> Found:
-    """The rate to take; `TrainingError` where no rate lowered the loss."""
-    lowest = min(range(len(points)), key=lambda step: points[step].smooth)
-    if lowest < SETTLED:
+    """The rate to take; `TrainingError` where no rate lowered the loss by more than chance does."""
+    settled = points[SETTLED:]
+    if not settled:
+        found = f"the loss was not finite from step {len(points) + 1} on, at a rate of {points[-1].rate:.0e}"
+        raise TrainingError(
+            "--find-rate", found, "look at the rows and at train.gradient_clip, or write a rate yourself"
+        )
+    lowest = min(settled, key=lambda point: point.smooth)
+    first = [point.loss for point in points[: len(points) // 3]]  # while the rate does next to nothing
+    if lowest in points[: len(first)] or np.mean(first) - lowest.smooth < CLEAR * np.std(first):
         low, high = points[0].rate, points[-1].rate
-        found = f"no rate from {low:.0e} to {high:.0e} lowered the loss of these rows"
-        raise TrainingError("--find-rate", found, "leave it out: the rate is then the published one")
-    rate = float(f"{tenth(points):.1e}")
+        found = f"no rate from {low:.0e} to {high:.0e} clearly lowered the loss of these rows"
+        raise TrainingError("--find-rate", found, "leave it out, or write a rate yourself")
+    rate = float(f"{lowest.rate / 10:.1e}")
     reason = (
-        f"a tenth of the rate at which the averaged loss was lowest ({points[lowest].rate:.1e}) in a range test of "
+        f"a tenth of the rate at which the averaged loss was lowest ({lowest.rate:.1e}) in a range test of "
         f"{len(points)} steps ({SMITH})"
     )
     return Found(tuple(points), rate, reason)
