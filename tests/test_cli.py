@@ -104,11 +104,12 @@ def test_init_looks_for_a_rate_draws_the_curve_and_writes_the_rate_with_its_reas
     pairs: Path, tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
-    words = ("init", pairs, "--model", tiny_model_path, "--out", recipe, "--find-rate", *STEPS)
+    words = ("init", pairs, "--model", tiny_model_path, "--out", recipe, "--find-rate", "--set", "train.batch_size=8")
+    words = (*words, "--set", "train.max_steps=40")
     assert run_cli(*words, "--set", "train.scale_rate=16", "--set", "train.floor=1e-9") == 0
     shown = capsys.readouterr().out
     line = next(line for line in recipe.read_text().splitlines() if "learning_rate" in line)
-    assert "range test of 50 steps (Smith 2017" in line
+    assert "range test of 40 steps (Smith 2017" in line
     drawing = tmp_path / "recipe.rate.svg"
     assert str(drawing) in shown
     assert "▲" in shown

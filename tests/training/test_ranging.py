@@ -103,7 +103,7 @@ def test_the_test_of_a_model_is_the_same_every_time_and_gives_its_weights_back(t
     assert distance(before, weights(model)) == 0.0
     assert not model.training
     assert first == found_for(tiny_model())
-    assert len(first.points) == 50 > SETTLED
+    assert len(first.points) == 40 > SETTLED
     assert 1e-5 < first.rate <= 1e-3
     assert min(point.smooth for point in first.points) < first.points[SETTLED].smooth
 
@@ -111,6 +111,14 @@ def test_the_test_of_a_model_is_the_same_every_time_and_gives_its_weights_back(t
 def test_what_is_proposed_does_not_hang_on_the_rate_that_is_written(tiny_model: Loader) -> None:
     low, high = (found_for(tiny_model(), train__learning_rate=rate) for rate in (1e-6, 1e-3))
     assert [point.loss for point in low.points] == pytest.approx([point.loss for point in high.points], rel=1e-4)
+
+
+def test_a_run_too_short_for_a_range_test_is_told_so_and_the_weights_stay(tiny_model: Loader) -> None:
+    model = tiny_model()
+    before = weights(model)
+    with pytest.raises(TrainingError, match="the run has 20 steps, and a range test on no more passes"):
+        found_for(model, train__max_steps=20)
+    assert distance(before, weights(model)) == 0
 
 
 def test_layers_keep_their_share_of_the_rate_and_frozen_ones_stay(tiny_model: Loader) -> None:

@@ -23,8 +23,9 @@ from embertune.training.course import plan_course
 from embertune.training.keeper import Keeper
 from embertune.training.session import Session, Surroundings
 
-#: Steps of the test where the run has as many, and the fewest.
-STEPS, LEAST_STEPS = 100, 50
+#: Steps of the test where the run has as many, and the fewest. It has no more than the run: rows that are met more
+#: often are learnt by heart, and the rate that does that best is no rate to train with.
+STEPS, LEAST_STEPS = 100, 30
 #: The share of the average that each loss makes.
 FRESH = 0.1
 #: Beyond so many times its lowest, the averaged loss has exploded.
@@ -116,10 +117,14 @@ def proposed(points: Sequence[Point]) -> Found:
 def range_test(model: SentenceTransformer, train: Prepared, recipe: Recipe, around: Surroundings) -> list[Point]:
     """Train `model` while the rate grows, until the loss explodes, and give it its weights back.
 
-    A loss that is not finite ends the test as well; `TrainingError` where the very first is none.
+    A loss that is not finite ends the test as well; `TrainingError` where the very first is none, and for a run of too
+    few steps.
     """
     low, high = OPTIMIZERS[recipe.train.optimizer].tried
-    steps = min(STEPS, max(LEAST_STEPS, plan_course(train, recipe).steps))
+    steps = min(STEPS, plan_course(train, recipe).steps)
+    if steps < LEAST_STEPS:
+        found = f"the run has {steps} steps, and a range test on no more passes than that needs {LEAST_STEPS}"
+        raise TrainingError("--find-rate", found, "leave it out, or lower train.batch_size")
     rates, losses = rates_of(steps, low, high), list[float]()
     steady = with_leaves(recipe, {**_STEADY, "train.max_steps": steps})
     highest = highest_rate(steady.train)
