@@ -173,6 +173,14 @@ def test_what_cannot_be_is_told_before_a_model_is_loaded_or_anything_is_mined(
         plan(load_recipe(set={**nowhere, **leaves}), Given(rows(60)), None, Silent())
 
 
+def test_a_thesaurus_that_is_not_there_is_told_before_anything_is_mined(tiny_model_path: Path) -> None:
+    nowhere = {"data.negatives": {"model": "/nowhere/at/all"}, "data.augment": {"synonyms": 0.5, "thesaurus": "no.csv"}}
+    with pytest.raises(DataError, match=r"no\.csv"):
+        plan(
+            load_recipe(set={"model.name": str(tiny_model_path), **nowhere}), Given(tiny.toy_pairs(60)), None, Silent()
+        )
+
+
 def test_a_prompt_for_negatives_that_are_mined_is_taken(tiny_model_path: Path) -> None:
     leaves = {"model.name": str(tiny_model_path), "model.prompts": {"negative": "not: "}, "data.negatives": {}}
     assert plan(load_recipe(set=leaves), Given(tiny.toy_pairs(60)), None, Silent()).built.role_prompts

@@ -24,17 +24,17 @@ from embertune.rewrite import Back, back_translation
 _NONE: Keys = np.empty(0, dtype=np.int64)
 
 
-def enlarged(data: Data, recipe: Recipe, built: Built) -> Data:
+def enlarged(data: Data, recipe: Recipe, tools: Tools | None) -> Data:
     """The data with changed copies in train, as `data.augment` says; unchanged where it says nothing.
 
-    Raises DataError or ModelError for a thesaurus or model that is not there, and where nothing could be changed.
+    `tools` are what `tools_of` gave. Raises DataError where nothing could be changed.
     """
     section = recipe.data.augment
-    if section is None:
+    if section is None or tools is None:
         return data
     train = data.sides.train
     columns = columns_of(train, section)
-    tools = dataclasses.replace(tools_of(section, built), held=asked_for(data.sides))
+    tools = dataclasses.replace(tools, held=asked_for(data.sides))
     sides = dataclasses.replace(data.sides, train=augment(train, section, tools, recipe.seed))
     settings: dict[str, Any] = {f"{WHERE}.columns": list(columns)}
     if section.thesaurus is not None and Path(section.thesaurus).expanduser().is_file():
@@ -55,8 +55,14 @@ def asked_for(sides: Sides) -> Keys:
     return np.unique(np.concatenate([keys(side.rows, side.text_columns[0], folded) for side in held] or [_NONE]))
 
 
-def tools_of(section: AugmentSection, built: Built) -> Tools:
-    """What the methods of the section need, all of it there."""
+def tools_of(recipe: Recipe, built: Built) -> Tools | None:
+    """What the methods of `data.augment` need, all of it there; None where it says nothing.
+
+    Raises DataError or ModelError for a thesaurus or model that is not there.
+    """
+    section = recipe.data.augment
+    if section is None:
+        return None
     thesaurus: Thesaurus | None = None if section.thesaurus is None else open_thesaurus(section.thesaurus)
     translate: Back | None = None
     if section.translate is not None:

@@ -19,7 +19,7 @@ from embertune.data.shapes import describe
 from embertune.domain import asks_on_distance
 from embertune.engine.precision import PARITY_TEXTS
 from embertune.engine.tokens import TokenStore
-from embertune.enlarge import enlarged
+from embertune.enlarge import enlarged, tools_of
 from embertune.errors import Problem, RecipeError
 from embertune.evaluate.scene import Scene, arrange, metric_names, test_metrics
 from embertune.evaluate.score import Encode
@@ -114,8 +114,9 @@ def plan(
     built = on_fastest_path(load(recipe.model, model), recipe)
     smaller = make_smaller(built.model, recipe)
     scene, facts = _at_lengths(scene, facts, smaller.lengths)
+    tools = tools_of(recipe, built)
     mined = with_negatives(data, recipe, built, watch)
-    data = enlarged(mined.data, recipe, built)
+    data = enlarged(mined.data, recipe, tools)
     data = dataclasses.replace(data, sides=balanced(data.sides, recipe.data.balance, recipe.seed))
     fingerprint = inputs(data, model)
     smaller.shrink()
