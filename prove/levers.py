@@ -6,7 +6,8 @@ last step, without stopping or choosing on dev, and its last state is measured o
 split, order and dropout, which its levers share. Seconds are those of the processor, one thread, training only.
 
 `python prove/levers.py` runs what prove/results/levers.json does not have yet, the first seed of everything first; a
-lever whose leaf does not exist yet is skipped. `--only 'nli freeze*' '* 0'` runs those whose "SET LEVER SEED" matches
+lever whose leaf does not exist yet is skipped. What each test item came to is kept in the folder `runs/levers`, from
+which intervals are computed. `--only 'nli freeze*' '* 0'` runs those whose "SET LEVER SEED" matches
 every pattern, `--table` prints the table of what is there. The data is looked for in $EMBERTUNE_DATA (default
 ../shared/data).
 """
@@ -46,6 +47,7 @@ from embertune.watch import Silent
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("EMBERTUNE_DATA", ROOT.parent / "shared" / "data"))
 RESULTS = Path(__file__).parent / "results" / "levers.json"
+ITEMS = ROOT / "runs" / "levers"
 SEEDS = (0, 1, 2)
 #: Folders that are made of others.
 MADE = ("nli", "far", "scifact")
@@ -184,21 +186,23 @@ def recipe_of(name: str, lever: str, seed: int, folder: Path) -> Recipe:
     return load_recipe(set=settings | {"data.train": str(folder), "seed": seed})
 
 
-def run(recipe: Recipe) -> dict[str, Any]:
-    """One training, and what its last state reaches on dev and on test."""
+def run(recipe: Recipe, label: str) -> dict[str, Any]:
+    """One training, and what its last state reaches on dev and on test; test item by item in a file of its own."""
     planned = plan(recipe, None, None, Silent())
     started, clock = time.process_time(), time.perf_counter()
     steps = taught(planned).steps
     seconds, elapsed = time.process_time() - started, time.perf_counter() - clock
     values, test = reached(planned)
+    groups = np.unique(test.groups, return_inverse=True)[1]
+    items = {"items": test.items[planned.scene.test_headline].tolist(), "groups": groups.tolist()}
+    ITEMS.mkdir(parents=True, exist_ok=True)
+    (ITEMS / f"{label}.json").write_text(json.dumps(items), encoding="utf-8")
     return values | {
         "revision": revision(),
         "rows": len(planned.data.sides.train),
         "steps": steps,
         "seconds": round(seconds, 1),
         "clock": round(elapsed, 1),
-        "items": " ".join(f"{value:.3g}" for value in test.items[planned.scene.test_headline]),
-        "groups": " ".join(str(group) for group in np.unique(test.groups, return_inverse=True)[1]),
     }
 
 
@@ -221,33 +225,37 @@ def reached(planned: Plan) -> tuple[dict[str, float], Scores]:
     return {side: round(value, 5) for side, value in values.items()}, test
 
 
-def summary(runs: dict[str, Any]) -> dict[str, Any]:
-    """For each set and lever, over the seeds that are there: the change against the control of the same seed."""
+def summary(runs: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """For each set and lever, over the seeds that are there: the change against the control of the same seed.
+
+    An interval whose test items are no longer there is taken from what is `known`.
+    """
     found: dict[str, Any] = {}
     for name in SETS:
         for lever in levers(name):
-            pairs = [(runs.get(f"{name} control {s}"), runs.get(f"{name} {lever} {s}")) for s in SEEDS]
-            both = [(before, after) for before, after in pairs if before and after]
+            labels = [(f"{name} control {seed}", f"{name} {lever} {seed}") for seed in SEEDS]
+            labels = [pair for pair in labels if runs.keys() >= set(pair)]
+            both = [(runs[before], runs[after]) for before, after in labels]
             if both:
                 found[f"{name} {lever}"] = {
                     "dev": round(statistics.mean(after["dev"] for _, after in both), 4),
                     "test": round(statistics.mean(after["test"] for _, after in both), 4),
                     "change on dev": [round(after["dev"] - before["dev"], 4) for before, after in both],
-                    "change on test": changed(both),
+                    "change on test": changed(labels) or known[f"{name} {lever}"]["change on test"],
                     "time": round(statistics.mean(after["seconds"] / before["seconds"] for before, after in both), 2),
                 }
     return found
 
 
-def changed(both: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
-    """The paired change over the test items of all seeds, with its interval."""
-    before, after = ([numbers(run["items"]) for run in side] for side in zip(*both, strict=True))
-    found = change(before, after, [[int(n) for n in numbers(run["groups"])] for run, _ in both])
+def changed(labels: list[tuple[str, str]]) -> dict[str, Any] | None:
+    """The paired change over the test items of all seeds, with its interval; None where they are not there."""
+    paths = [[ITEMS / f"{label}.json" for label in pair] for pair in labels]
+    if not all(path.is_file() for pair in paths for path in pair):
+        return None
+    runs = [[json.loads(path.read_text(encoding="utf-8")) for path in pair] for pair in paths]
+    before, after = ([run["items"] for run in side] for side in zip(*runs, strict=True))
+    found = change(before, after, [run["groups"] for _, run in runs])
     return {key: np.round(value, 4).tolist() for key, value in found.items()}
-
-
-def numbers(text: str) -> list[float]:
-    return [float(word) for word in text.split()]
 
 
 def read_results() -> dict[str, Any]:
@@ -256,7 +264,7 @@ def read_results() -> dict[str, Any]:
 
 
 def keep(record: dict[str, Any]) -> None:
-    record["summary"] = summary(record["runs"])
+    record["summary"] = summary(record["runs"], record.get("summary", {}))
     record |= {"settings": SHARED, "versions": versions(), "hardware": hardware("cpu", torch.get_num_threads())}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -316,7 +324,7 @@ def one(name: str, lever: str, seed: int, made: Path) -> None:
     with tempfile.TemporaryDirectory() as cache:  # of its own, so that nothing is computed before it is timed
         os.environ["EMBERTUNE_CACHE"] = cache
         before = {} if base in read_results()["untouched"] else {base: untouched(recipe)}
-        found = run(recipe)
+        found = run(recipe, label)
     record = read_results()
     record["untouched"] |= before
     record["runs"][label] = found
