@@ -72,6 +72,7 @@ FIRED: list[tuple[Facts, dict[str, Any], str, Any, str]] = [
     (facts(rows=1_999), {}, "train.epochs", 5, "1999 rows: several passes"),
     (facts(rows=1_999), {}, "train.learning_rate", 5e-5, "1999 rows make few steps"),
     (facts(rows=2_000), {}, "train.learning_rate", 2e-5, "the published rate"),
+    (facts("classes", rows=300, distance=NEAR, blocks=6), {}, "train.freeze", None, "classes: with half of the layers"),
     (facts(rows=999, distance=NEAR, blocks=6), {}, "train.freeze", 3, "999 rows of texts that the model knows (1.10 "),
     (facts(rows=1_000, distance=NEAR, blocks=6), {}, "train.freeze", None, "1.10 pieces a word"),
     (facts(distance=FAR, blocks=6), {}, "train.layer_decay", 0.891, "3.00 pieces a word, 2.0% of them unknown: far"),

@@ -266,10 +266,17 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "train.freeze",
+        _shape("classes"),
+        _const(None),
+        "{distance}, classes: with half of the layers frozen, 300 rows of them ended 0.8 points lower",
+        MEASURED,
+    ),
+    Rule(
+        "train.freeze",
         When("texts near to what the model knows, fewer than 1,000 rows", _near_and_small),
         Value("half of the layers", lambda f, _: f.blocks // 2),
-        "{rows} rows of texts that the model knows ({distance}): the lower layers have nothing to learn from them",
-        ELSA,
+        "{rows} rows of texts that the model knows ({distance}): half the time, and 300 triplets lost nothing by it",
+        ELSA + "; " + MEASURED,
     ),
     Rule("train.freeze", OTHERWISE, _const(None), "{distance}, {rows} rows: every layer is trained", WHOLE),
     Rule(
