@@ -135,7 +135,7 @@ sys.stdin.readline()
 
 def test_what_another_process_uses_stays_until_that_process_ends_even_by_a_kill() -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", _USING], text=True, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen([sys.executable, "-c", _USING], text=True, **pipes) as process:
         assert process.stdout.readline() == "ready\n"
         assert clear() == Swept(0, 0, 1)
         process.kill()

@@ -62,5 +62,5 @@ def _drawn(prepared: Prepared, columns: tuple[str, ...], count: int) -> Dataset:
 
 
 def _distinct(texts: object, count: int) -> list[str]:
-    found = list(dict.fromkeys(texts))  # type: ignore[call-overload]
+    found = list(dict.fromkeys(texts))
     return random.Random(0).sample(found, min(count, len(found)))

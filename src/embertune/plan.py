@@ -114,7 +114,7 @@ def plan(
     built = on_fastest_path(load(recipe.model, model), recipe)
     smaller = make_smaller(built.model, recipe)
     scene, facts = _at_lengths(scene, facts, smaller.lengths)
-    tools = tools_of(recipe, built)
+    tools = tools_of(recipe, built)  # refused before anything is mined
     mined = with_negatives(data, recipe, built, watch)
     data = enlarged(mined.data, recipe, tools)
     data = dataclasses.replace(data, sides=balanced(data.sides, recipe.data.balance, recipe.seed))
@@ -128,9 +128,8 @@ def plan(
     asks = {**_asks(built, sample), **asks_on_distance(built, plain.train, scene, smaller, facts)}
     resolved = settle(resolved, known or {}, asks)
     refuse_idle(resolved, built.model)
-    course = plan_course(
-        data.sides.train, resolved.recipe, find_frozen(find_layers(built.model), resolved.recipe.train.freeze)
-    )
+    frozen = find_frozen(find_layers(built.model), resolved.recipe.train.freeze)
+    course = plan_course(data.sides.train, resolved.recipe, frozen)
     layers = foresee(built.model, resolved.recipe, course)
     data = dataclasses.replace(data, sides=dataclasses.replace(data.sides, notes=data.sides.notes + course.notes))
     resolved = dataclasses.replace(resolved, notes=(*resolved.notes, *notes_on(resolved.recipe, built.model, sample)))
@@ -217,8 +216,10 @@ def _with_loss(fingerprint: str, loss: object) -> str:
     return hashlib.sha256(f"{fingerprint} {name}".encode()).hexdigest()
 
 
-def with_own_loss(planned: Plan, loss: object) -> Plan:
-    """The same plan, with a loss handed over from Python instead of the recipe's, which must not name one."""
+def with_own_loss(planned: Plan, loss: object | None) -> Plan:
+    """The same plan, with a loss handed over from Python, if any, instead of the recipe's, which must not name one."""
+    if loss is None:
+        return planned
     if "train.loss" not in planned.resolved.reasons:
         raise RecipeError(Problem("train.loss", "is named, and a loss is handed over too", "leave one of them out"))
     if planned.resolved.recipe.train.known_positives == "mask":

@@ -10,7 +10,7 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from embertune.choose import choose
+from embertune.choose import Choice, choose
 from embertune.data.prepare import Given
 from embertune.engine.pack import unpack
 from embertune.evaluate.proof import prove
@@ -56,8 +56,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
     asked = Asked(recipe, inputs(data, model, loss))
     if is_finished(Path(out), asked):
         return finished(Path(out), watch)
-    planned = plan(recipe, data, model, watch, measured_in(Path(out)))
-    planned = planned if loss is None else with_own_loss(planned, loss)
+    planned = with_own_loss(plan(recipe, data, model, watch, measured_in(Path(out))), loss)
     folder = claim(Path(out), planned.resolved, planned.fingerprint)
     if folder.finished:
         return finished(folder.path, watch)
@@ -67,15 +66,12 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         clock.mark("prepare")
 
         watch.stage("baseline", ", ".join(evalset.name for evalset in planned.scene.tests) or "no test rows")
-        with planned.smaller.whole():
-            base_dev = look(planned)
-            baseline = measure(planned.encode, planned.scene, cuts_for_test(planned, base_dev))
+        base_dev, baseline = as_it_came(planned)
         clock.mark("baseline")
 
         watch.stage("train", f"{len(planned.data.sides.train):,} rows, {planned.course.steps:,} steps")
         fitted = teach(planned, folder, base_dev, loss, watch)
-        metric = planned.resolved.recipe.guard.metric
-        choice = choose(fitted.best_step, fitted.steps, metric, smaller=bool(planned.smaller))
+        choice = choice_of(planned, fitted)
         clock.mark("train")
 
         watch.stage("measure", f"{choice.chosen}: {choice.reason}")
@@ -96,6 +92,19 @@ def finished(out: Path, watch: Watcher) -> Result:
     """What the finished run in `out` came to."""
     watch.stage("finished", f"{out} holds this run already")
     return read_result(out)
+
+
+def as_it_came(planned: Plan) -> tuple[Scores | None, tuple[Scores, ...]]:
+    """What the model as it came, whole, reaches on dev and on test."""
+    with planned.smaller.whole():
+        dev = look(planned)
+        return dev, measure(planned.encode, planned.scene, cuts_for_test(planned, dev))
+
+
+def choice_of(planned: Plan, fitted: Fit) -> Choice:
+    """Which state is saved, and why."""
+    metric = planned.resolved.recipe.guard.metric
+    return choose(fitted.best_step, fitted.steps, metric, smaller=bool(planned.smaller))
 
 
 def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher) -> Fit:

@@ -48,7 +48,7 @@ def test_findings_come_once_the_gravest_kind_first_then_the_larger_share(made: l
 
 @pytest.mark.parametrize("make", [toy_pairs, toy_triplets, toy_scored, toy_labelled, toy_classes])
 def test_every_shape_is_audited_and_nothing_hangs_on_the_order_of_rows(make: object) -> None:
-    rows = make(90) + make(3)  # type: ignore[operator]
+    rows = make(90) + make(3)
 
     def found(turn: int) -> dict[tuple[str, str], tuple[int, int]]:
         sides = Sides(shaped(rows[:63][::turn]), shaped(rows[63:]), {"late": shaped(rows[:40])})

@@ -25,7 +25,7 @@ def classes(labels: list[int]) -> Prepared:
 
 
 def even(train: Prepared, how: str, seed: int = 0) -> Sides:
-    return balanced(Sides(train, None, {}), how, seed)  # type: ignore[arg-type]
+    return balanced(Sides(train, None, {}), how, seed)
 
 
 @few

@@ -16,7 +16,7 @@ _QRELS = [("01", "d1", 1), ("02", "d2", 2), ("03", "d3", 0), ("04", "d4", 1)]
 
 def retrieval(folder: Path, qrels: list[tuple[str, str, int]] = _QRELS, **settings: object) -> Prepared:
     write_beir(folder, {"test": qrels})
-    return shape(read(str(folder)), "test", ShapeSettings(**settings))  # type: ignore[arg-type]
+    return shape(read(str(folder)), "test", ShapeSettings(**settings))
 
 
 def test_relevant_judgements_are_pairs_and_the_corpus_is_whole(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_dev_corpus_holds_what_is_needed_and_as_many_others_as_asked_for(tmp_p
     assert small.corpus is not None
     assert len(small.corpus) == 3
     assert "d1" in small.corpus.ids
-    assert small.corpus.ids == dev_corpus(prepared, distractors=2, seed=5).corpus.ids  # type: ignore[union-attr]
+    assert small.corpus.ids == dev_corpus(prepared, distractors=2, seed=5).corpus.ids
     assert len(dev_corpus(prepared, distractors=99).corpus or ()) == 4
     assert small.notes[-1].count == 1
 

@@ -254,8 +254,8 @@ def settings() -> tuple[object, ...]:
         torch.backends.cuda.matmul.allow_tf32,
         torch.backends.cuda.matmul.fp32_precision,
         torch.get_float32_matmul_precision(),
-        torch.backends.mkldnn.matmul.fp32_precision,  # type: ignore[attr-defined]
-        torch.backends.fp32_precision,  # type: ignore[attr-defined]
+        torch.backends.mkldnn.matmul.fp32_precision,
+        torch.backends.fp32_precision,
     )
 
 

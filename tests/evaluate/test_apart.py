@@ -27,7 +27,7 @@ def parts(train: Prepared, held: Prepared) -> list[Part]:
 
 
 def some_seen(make: object, column: str, known: str) -> Prepared:
-    rows = make(40, start=100)  # type: ignore[operator]
+    rows = make(40, start=100)
     for row in rows[:10]:
         row[column] = known
     return shaped(rows)
@@ -35,7 +35,7 @@ def some_seen(make: object, column: str, known: str) -> Prepared:
 
 @pytest.mark.parametrize("make", [toy_triplets, toy_scored])
 def test_a_part_scores_what_its_rows_score_alone(make: object) -> None:
-    train = shaped(make(30))  # type: ignore[operator]
+    train = shaped(make(30))
     column = train.text_columns[-1]
     held = some_seen(make, column, train.rows[0][column])
     seen, unseen = parts(train, held)

@@ -46,9 +46,9 @@ def test_every_leaf_says_what_it_means_and_what_may_stand_there() -> None:
         section: type = Recipe
         *parents, last = path.split(".")
         for parent in parents:
-            annotation = section.model_fields[parent].annotation  # type: ignore[attr-defined]
+            annotation = section.model_fields[parent].annotation
             section = next(a for a in (annotation, *getattr(annotation, "__args__", ())) if hasattr(a, "model_fields"))
-        field = section.model_fields[last]  # type: ignore[attr-defined]
+        field = section.model_fields[last]
         assert field.description, path
         assert field.json_schema_extra["expects"], path
 

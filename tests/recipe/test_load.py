@@ -101,7 +101,7 @@ def test_replace_leaves_the_recipe_it_is_given_alone() -> None:
 
 def test_a_recipe_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Recipe().seed = 3  # type: ignore[misc]
+        Recipe().seed = 3
 
 
 @pytest.mark.parametrize(

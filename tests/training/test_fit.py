@@ -139,8 +139,8 @@ def test_the_same_plan_twice_gives_the_same_weights_bit_for_bit(tiny_model: Load
 )
 def test_each_option_of_training_changes_the_weights(tiny_model: Loader, leaves: dict[str, Any]) -> None:
     if not hasattr(test_each_option_of_training_changes_the_weights, "usual"):
-        test_each_option_of_training_changes_the_weights.usual = outcome(tiny_model)[0]  # type: ignore[attr-defined]
-    usual = test_each_option_of_training_changes_the_weights.usual  # type: ignore[attr-defined]
+        test_each_option_of_training_changes_the_weights.usual = outcome(tiny_model)[0]
+    usual = test_each_option_of_training_changes_the_weights.usual
     assert distance(outcome(tiny_model, **leaves)[0], usual) > 1e-7
 
 

@@ -43,7 +43,7 @@ def columns_of(rows: int, columns: int) -> dict[str, list[str]]:
     for place in range(columns - 2):
         name = "negative" if place == 0 else f"negative_{place + 1}"
         made[name] = [tiny.answer(i + rows * (place + 1)) for i in range(rows)]
-    return made | {"group": list(range(rows))}  # type: ignore[dict-item]
+    return made | {"group": list(range(rows))}
 
 
 def features_of(model: SentenceTransformer, columns: dict[str, list[Any]], rows: Sequence[int]) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def host(model: SentenceTransformer, options: dict[str, Any]) -> nn.Module:
 def assert_same(left: tuple[float, list[Tensor]], right: tuple[float, list[Tensor]], within: float = 1e-6) -> None:
     assert left[0] == pytest.approx(right[0], rel=within)
     assert len(left[1]) == len(right[1]) > 0
-    whole = torch.sqrt(sum((g * g).sum() for g in right[1]))  # type: ignore[arg-type]
+    whole = torch.sqrt(sum((g * g).sum() for g in right[1]))
     for found, wanted in zip(left[1], right[1], strict=True):
         assert (found - wanted).norm() <= 1e-4 * wanted.norm() + 1e-6 * whole
 

@@ -34,7 +34,7 @@ def model(tiny_model_path: object) -> SentenceTransformer:
 
 
 def made(name: LossName, model: nn.Module) -> nn.Module:
-    return nested(build_loss(name, model, defaults(name), 0), model, SECTION)  # type: ignore[arg-type]
+    return nested(build_loss(name, model, defaults(name), 0), model, SECTION)
 
 
 def test_without_lengths_a_loss_is_itself(model: SentenceTransformer) -> None:

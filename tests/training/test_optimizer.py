@@ -132,7 +132,7 @@ class Gradients:
 
     @staticmethod
     def _norm(optimizer: object, name: str = "") -> float:
-        held = [p for g in optimizer.param_groups if g["row"].startswith(name) for p in g["params"]]  # type: ignore[attr-defined]
+        held = [p for g in optimizer.param_groups if g["row"].startswith(name) for p in g["params"]]
         return float(nn.utils.get_total_norm([p.grad for p in held if p.grad is not None]))
 
 

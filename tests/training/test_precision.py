@@ -130,6 +130,6 @@ def test_the_environment_does_not_decide_over_precision(
 
 def test_the_host_changes_no_setting_of_products(tiny_model: Loader, tmp_path: Path) -> None:
     made = planned(tiny_model(), tiny.toy_pairs(40), train__extra={"torch_compile": True})
-    before = torch.backends.fp32_precision  # type: ignore[attr-defined]
+    before = torch.backends.fp32_precision
     assert host_arguments(made.resolved.recipe, str(tmp_path)).mixed_precision == "no"
-    assert torch.backends.fp32_precision == before  # type: ignore[attr-defined]
+    assert torch.backends.fp32_precision == before

@@ -22,7 +22,7 @@ from tests.training import made
 
 
 def rows(found: LayerTable, heads: tuple[str, ...] = (), frozen: Frozen = NOTHING, **settings: object) -> list[Row]:
-    return list(rows_of(found, heads, TrainSection(learning_rate=1e-4, **settings), frozen))  # type: ignore[arg-type]  # named leaf by leaf
+    return list(rows_of(found, heads, TrainSection(learning_rate=1e-4, **settings), frozen))
 
 
 @given(st.integers(1, 24), st.floats(0.1, 0.99))

@@ -125,7 +125,7 @@ def test_thawed_weights_move_only_after_the_thaw_and_begin_with_a_warm_up(tiny_m
     assert lower == [False] * 6 + [True] * 4  # the first step after the thaw is at a rate of zero
     rates = [line["rates"] for line in history if "rates" in line]
     assert ["block 0" in of_step for of_step in rates] == [False] * 5 + [True] * 5
-    shares = [of_step["block 0"] / of_step["block 1"] for of_step in rates[5:]]  # type: ignore[index]
+    shares = [of_step["block 0"] / of_step["block 1"] for of_step in rates[5:]]
     assert shares == pytest.approx([0, 0.5, 1, 1, 1])
     assert not any("embeddings" in name for names in moved for name in names)
 

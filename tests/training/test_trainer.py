@@ -101,7 +101,7 @@ def test_the_weights_after_training_are_those_of_a_plain_run_of_the_host(
         gradient_accumulation_steps=accumulate, save_strategy="no", logging_strategy="no", report_to="none",
         disable_tqdm=True, dataloader_pin_memory=False,
     )  # fmt: skip
-    Plain.batches = Stream(SAMPLERS[sampler](train, 8), 7, 6 * accumulate)  # type: ignore[index]
+    Plain.batches = Stream(SAMPLERS[sampler](train, 8), 7, 6 * accumulate)
     trainer = Plain(
         model=plain,
         args=arguments,
