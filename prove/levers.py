@@ -110,16 +110,9 @@ def others(of: Set) -> dict[str, Settings]:
     return {
         "dropout 0": {"model.dropout": 0.0},
         "double rate": {"train.learning_rate": 2 * of.rate},
-        "cosine": {"train.schedule": "cosine"},
-        "constant": {"train.schedule": "constant"},
-        "floor": {"train.floor": of.rate / 10},
-        "average 0.99": {"train.average": 0.99},
-        "weight_decay 0.1": {"train.weight_decay": 0.1},
-        "no warm-up": {"train.warmup": 0.0},
-        "batch 32": {"train.batch_size": 32},
-        "batch 128": {"train.batch_size": 128} if of.folder == "nli" else {},
         "double the epochs": {"train.epochs": 2 * of.settings["train.epochs"]},
-        "layer_decay 0.8": {"train.layer_decay": 0.8},
+        "cosine": {"train.schedule": "cosine"},
+        "average 0.99": {"train.average": 0.99},
     }
 
 
