@@ -10,13 +10,14 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from embertune.recipe.augmenting import AugmentSection
 from embertune.recipe.balancing import Balance
 from embertune.recipe.freezing import Freeze, Unfreeze
+from embertune.recipe.guarding import GuardSection
 from embertune.recipe.losses import LossName
 from embertune.recipe.negatives import NegativesSection
 from embertune.recipe.optimizers import OptimizerName, OptimizerOptions
 from embertune.recipe.schedules import ScheduleName, ScheduleOptions
 from embertune.recipe.section import Section, leaf
 from embertune.recipe.smaller import Layers, Matryoshka, Rate, Rates
-from embertune.recipe.units import parse_span
+from embertune.recipe.units import StretchText
 
 Auto = Literal["auto"]
 Nothing = Literal["none"]
@@ -26,22 +27,6 @@ Pooling = Literal["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", 
 Shape = Literal["pairs", "triplets", "scored", "labelled", "nli", "classes", "retrieval"]
 KnownPositives = Literal["apart", "mask", "ignore"]
 Precision = Literal["float32", "bfloat16", "float16", "tf32"]
-
-
-def _span(units: tuple[str, ...], *, auto: bool = False) -> Any:
-    def check(text: str) -> str:
-        if auto and text == "auto":
-            return text
-        if parse_span(text).unit not in units:
-            raise ValueError(f"counts in {' or '.join(units)}")
-        return text
-
-    return AfterValidator(check)
-
-
-EveryText = Annotated[str, _span(("steps", "epochs"), auto=True)]
-StretchText = Annotated[str, _span(("steps", "epochs"))]
-PatienceText = Annotated[str, _span(("evaluations", "epochs"))]
 
 
 def _known_roles(prompts: Mapping[str, str]) -> Mapping[str, str]:
@@ -319,24 +304,6 @@ class TrainSection(Section):
     )
     extra: Mapping[str, Any] = leaf(
         {}, "further arguments for the underlying trainer; those that embertune sets are refused", "a mapping"
-    )
-
-
-class GuardSection(Section):
-    """When training is looked at, and when it stops."""
-
-    eval_every: EveryText | None = leaf(
-        "auto",
-        "how often dev is measured; null where there is no dev",
-        "auto, or steps or a share of an epoch: '500 steps', '0.25 epoch'",
-    )
-    patience: PatienceText | None = leaf(
-        "3 evaluations", "how long dev may fail to improve before training stops", "null, '3 evaluations' or '3 epochs'"
-    )
-    metric: str | None = leaf(
-        "auto",
-        "the dev metric that chooses the best state; null where there is no dev",
-        "auto or a metric such as cosine_accuracy",
     )
 
 

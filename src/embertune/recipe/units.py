@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
 
 Unit = Literal["steps", "epochs", "evaluations"]
 _SPELLINGS: dict[str, Unit] = {
@@ -44,3 +46,21 @@ def parse_span(text: str) -> Span:
     if unit != "epochs" and count != int(count):
         raise ValueError(f"{unit} come in whole numbers")
     return Span(count, unit)
+
+
+def span_text(units: tuple[str, ...], *, auto: bool = False) -> Any:
+    """A validator: text that counts in one of `units`, or is `auto` where that may stand."""
+
+    def check(text: str) -> str:
+        if auto and text == "auto":
+            return text
+        if parse_span(text).unit not in units:
+            raise ValueError(f"counts in {' or '.join(units)}")
+        return text
+
+    return AfterValidator(check)
+
+
+EveryText = Annotated[str, span_text(("steps", "epochs"), auto=True)]
+StretchText = Annotated[str, span_text(("steps", "epochs"))]
+PatienceText = Annotated[str, span_text(("evaluations", "epochs"))]
