@@ -21,7 +21,7 @@ from embertune import caches
 from embertune.report.layers import alike, summary
 from embertune.rundir import finite
 from embertune.tables import audit_screen, layer_screen, rate_screen
-from embertune.watch import LayerLine
+from embertune.watch import LayerLine, LookLine
 from embertune.watch import Progress as Step
 
 if TYPE_CHECKING:
@@ -98,6 +98,11 @@ class Terminal:
             self.console.print(
                 f"          step {progress.step}/{progress.steps}  {_progress_line(progress)}", soft_wrap=True
             )
+
+    def look(self, line: LookLine) -> None:
+        """A line in a log; on a terminal the bar shows what dev gives."""
+        if not self.console.is_terminal:
+            self._say(f"          [dim]step {line.step}  dev {line.value:.4f}{'  best' if line.best else ''}[/]")
 
     def _draw(self, progress: Step) -> None:
         if self._bar is None:

@@ -36,6 +36,24 @@ class LayerLine:
     state: str = TRAINED
 
 
+@dataclass(frozen=True)
+class LookLine:
+    """What a look at dev saw. `value` is the dev metric, `best` says that it is the highest so far.
+
+    Losses are without dropout, over a fixed sample of rows, None where not measured; `diagnosis` is the guard's word,
+    empty where it has none, and `reason` says why in plain words.
+    """
+
+    step: int
+    epoch: float
+    value: float
+    best: bool
+    train_loss: float | None = None
+    dev_loss: float | None = None
+    diagnosis: str = ""
+    reason: str = ""
+
+
 class Watcher(Protocol):
     """Receives what happens, in order. Implementations must not raise and must not change anything of the run."""
 
@@ -54,6 +72,9 @@ class Watcher(Protocol):
     def step(self, progress: Progress) -> None:
         """An optimizer step is done."""
 
+    def look(self, line: LookLine) -> None:
+        """Dev was measured."""
+
 
 class Silent:
     """A watcher that says nothing."""
@@ -71,4 +92,7 @@ class Silent:
         """Ignore."""
 
     def step(self, progress: Progress) -> None:
+        """Ignore."""
+
+    def look(self, line: LookLine) -> None:
         """Ignore."""
