@@ -40,6 +40,16 @@ def test_patience_begins_when_the_warm_up_ends() -> None:
         assert stops([stopping.see(look) for look in looks]) == [4, 5]
 
 
+def test_a_lower_rate_has_all_of_patience_and_a_second_one_in_vain_no_more() -> None:
+    stopping, stopped = EarlyStopping(Span(3, "evaluations")), []
+    for i, value in enumerate([0.5, 0.4, 0.4, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5]):
+        look = Look(10 * i, i / 4, value)
+        stopped.append(stopping.see(look).stop)
+        if i in (2, 5, 6, 7):
+            stopping.lowered(look)
+    assert stopped == [False] * 8 + [True]  # the best is look 3, the rate lower from look 5 on
+
+
 def test_patience_counts_epochs_since_the_best() -> None:
     decisions = seen(Span(1.5, "epochs"), [0.1, 0.2] + [0.1] * 8)
     assert stops(decisions)[0] == 7

@@ -189,3 +189,15 @@ def test_the_rate_falls_right_after_the_look_at_which_dev_has_stopped_improving(
     _, history = trained(made, lambda: {metric: next(values)}, {metric: 0.5})
     rates = [max(line["rates"].values()) for line in history if "rates" in line]
     assert rates == pytest.approx([1e-3] * 4 + [5e-4] * 2 + [2.5e-4] * 2 + [2e-4] * 2)
+
+
+def test_training_stops_when_patience_has_run_out_since_the_rate_was_lowered(tiny_model: Callable[[], Any]) -> None:
+    made = planned(
+        tiny_model(), tiny.toy_pairs(48), data__dev=0.2, guard__eval_every="1 steps", guard__patience="3 evaluations",
+        train__schedule="plateau", train__schedule_options={"patience": "2 evaluations"}, train__warmup=0.0,
+        train__max_steps=10, train__batch_size=8,
+    )  # fmt: skip
+    metric = made.resolved.recipe.guard.metric
+    fitted, history = trained(made, lambda: {metric: 0.5}, {metric: 0.6})
+    assert [line["step"] for line in history if line.get("stop")] == [5]
+    assert fitted.steps == 5

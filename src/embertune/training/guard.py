@@ -33,8 +33,8 @@ class Decision:
 class EarlyStopping:
     """Stops when dev has not improved for `patience` (Prechelt 1998, Early Stopping - But When?, section 2).
 
-    `patience` counts evaluations or epochs since the best look, or since the warm-up where that ended later; None never
-    stops. The first look, before training, is a best to beat.
+    `patience` counts evaluations or epochs since the best look, or since the warm-up or the first lower rate after it
+    (`lowered`) where that came later; None never stops. The first look, before training, is a best to beat.
     """
 
     def __init__(self, patience: Span | None) -> None:
@@ -42,12 +42,13 @@ class EarlyStopping:
         self.best: Look | None = None
         self.looks = 0
         self._since = (0, 0.0)  # looks and epochs from which patience counts
+        self._lowered = False  # whether the rate was lowered since the best look
 
     def see(self, look: Look) -> Decision:
         """Take note of an evaluation."""
         self.looks += 1
         if self.best is None or look.value > self.best.value or (math.isnan(self.best.value) > math.isnan(look.value)):
-            self.best, self._since = look, (self.looks, look.epoch)
+            self.best, self._since, self._lowered = look, (self.looks, look.epoch), False
             return Decision(best=True, stop=False)
         if look.warming:
             self._since = (self.looks, look.epoch)
@@ -57,6 +58,14 @@ class EarlyStopping:
             f"no improvement on dev for {self.patience.count:g} {self.patience.unit}; best at step {self.best.step}"
         )
         return Decision(best=False, stop=True, reason=reason)
+
+    def lowered(self, look: Look) -> None:
+        """After `look` the rate is lower, because dev stalls: that has all of `patience` to show what it brings.
+
+        Only the first one since the best look has: if every lower rate began anew, training would never stop.
+        """
+        if not self._lowered:
+            self._since, self._lowered = (self.looks, look.epoch), True
 
     def _waited(self, look: Look, unit: Unit) -> float:
         looks, epoch = self._since

@@ -227,7 +227,9 @@ class Session:
         found = stalls_of(self.schedule, self.looks)
         before, after = (rate_factor(self.schedule, self.done, count) for count in (self.lowered, found))
         self.lowered = found
-        return after < before
+        if falls := after < before:
+            self.stopping.lowered(self.looks[-1])
+        return falls
 
     def _masked(self) -> dict[str, int]:
         """What the loss masked in this step, for its record."""
