@@ -123,8 +123,12 @@ def test_rates_by_layer_change_the_weights_and_the_same_rate_everywhere_does_not
     assert made.distance(plain, unused) == 0.0  # mean pooling does not ask the pooler
 
 
-def test_a_rate_for_weights_that_the_loss_does_not_have_is_refused() -> None:
+def test_a_rate_for_weights_that_the_loss_does_not_have_is_refused_before_training(
+    tiny_model: Callable[[], SentenceTransformer],
+) -> None:
     leaves = {"train.loss": "triplet", "train.layer_rates": {"loss": 1e-3}}
     with pytest.raises(RecipeError, match=r"layer_rates.loss: found a rate, and triplet has no weights of its own"):
         load_recipe(set=leaves)
     assert load_recipe(set=leaves | {"train.loss": "softmax"}).train.layer_rates == {"loss": 1e-3}
+    with pytest.raises(RecipeError, match="multiple_negatives_ranking has no weights of its own"):
+        made.planned(tiny_model(), tiny.toy_pairs(32), train__layer_rates={"loss": 1e-3})

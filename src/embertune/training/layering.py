@@ -11,9 +11,8 @@ from torch import nn
 
 from embertune.model.freezing import Frozen, held
 from embertune.model.layers import find_layers
-from embertune.recipe import Recipe, replace
+from embertune.recipe import Recipe
 from embertune.recipe.check import loss_options
-from embertune.recipe.freezing import LOSS
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.sections import TrainSection
 from embertune.training.average import Average
@@ -28,17 +27,12 @@ from embertune.watch import FROZEN, TRAINED, LayerLine
 
 
 def foresee(model: SentenceTransformer, recipe: Recipe, course: Course) -> tuple[LayerLine, ...]:
-    """The table of layers as training will begin with it; RecipeError where rates are given to what is not there.
-
-    A loss handed over may bring what `layer_rates` gives a rate to; then that is looked at when training begins.
-    """
-    name, rates = recipe.train.loss, recipe.train.layer_rates
+    """The table of layers as training will begin with it; RecipeError where rates are given to what is not there."""
+    name = recipe.train.loss
     assert name != "auto"
     heads: Mapping[str, nn.Parameter] = {}
     if LOSSES[name].fixed_length:
         heads = head_parameters(build_loss(name, model, loss_options(recipe.train), recipe.seed), model)
-    elif rates and LOSS in rates:
-        recipe = replace(recipe, {"train.layer_rates": {key: rates[key] for key in rates if key != LOSS} or None})
     return Layering(model, heads, recipe.train, course).lines()
 
 
