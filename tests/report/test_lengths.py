@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from embertune.evaluate.bootstrap import Change
+from embertune.outcomes import result_table
 from embertune.report.facts import Facts, Side
 from embertune.report.markdown import to_markdown
 from embertune.report.results import groups
 from embertune.result import Result
-from embertune.terminal import result_table
 from tests.report import made
 
 LENGTHS = (128, 64)

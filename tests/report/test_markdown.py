@@ -6,7 +6,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from embertune.report import to_markdown
-from embertune.report.markdown import sparkline
+from embertune.report.sparks import sparkline
 from tests.report import made
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")

@@ -13,10 +13,10 @@ from embertune.report.loading import snippet
 from embertune.report.negatives import scores
 from embertune.report.results import Group, Row, groups, level
 from embertune.report.shown import ROWS, begun, code, code_cell, fenced, prose, shortened
+from embertune.report.sparks import sparkline
 
 #: Evaluations that the table of the dev metric shows; of more, some in between are left out.
 LOOKS = 10
-_BARS = "▁▂▃▄▅▆▇█"
 
 
 def to_markdown(facts: Facts) -> str:
@@ -122,15 +122,6 @@ def _looks(found: Curves) -> str:
         for step, value in shown
     ]
     return "\n".join(["| step | value | |", "|--:|--:|---|", *lines])
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
-    """Up to `width` bars, lowest to highest value; of more values, some in between are left out."""
-    if len(values) > width:
-        values = [values[(len(values) - 1) * i // (width - 1)] for i in range(width)]
-    low, high = min(values), max(values)
-    span = high - low or 1.0
-    return "".join(_BARS[round((value - low) / span * (len(_BARS) - 1))] for value in values)
 
 
 def _data(facts: Facts) -> Iterator[str]:
