@@ -98,6 +98,7 @@ def test_several_problems_stand_on_lines_of_their_own_under_the_name_of_the_file
         ("guard.patience", "3 steps", "found '3 steps', which counts in evaluations or epochs; write null, "),
         ("guard.patience", "1.5 evaluations", "found '1.5 evaluations', which evaluations come in whole numbers"),
         ("guard.eval_every", "0 steps", "found '0 steps', which must be above zero; write auto, or steps or a share"),
+        ("guard.budget", 0, "found 0; write a share such as 0.15, or null for no limit"),
         ("guard.eval_every", "2 evaluations", "found '2 evaluations', which counts in steps or epochs"),
         ("model.prompts", {"query": "q: "}, "which names the role 'query'; the roles are anchor, positive"),
     ],
@@ -165,6 +166,10 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
         "guard.eval_every: has no effect without dev rows; leave it out, or give data.dev",
     ),
     ({"guard.metric": None}, "guard.metric: found null with dev rows; write auto, or data.dev: none"),
+    (
+        {"data.dev": "none", "guard.budget": 0.1},
+        "guard.budget: has no effect without dev rows; leave it out, or give data.dev",
+    ),
     ({"guard.eval_every": None}, "guard.eval_every: found null with dev rows; write auto, or data.dev: none"),
     (
         {"data.test": "none", "evaluate.primary": "x-test_cosine_accuracy"},

@@ -11,6 +11,7 @@ from embertune.errors import Problem, RecipeError
 from embertune.recipe.augmenting import problems_of_augment
 from embertune.recipe.extra import problems_of_extra
 from embertune.recipe.freezing import problems_of_freezing, problems_of_rates
+from embertune.recipe.guarding import problems_of_guard
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.near import did_you_mean
 from embertune.recipe.negatives import problems_of_negatives
@@ -107,7 +108,7 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
     yield from problems_of_extra(train.extra)
     yield from _data_conflicts(recipe)
     yield from problems_of_negatives(recipe.data.negatives, recipe.train.guide)
-    yield from _guard_conflicts(recipe)
+    yield from problems_of_guard(recipe.guard, dev=recipe.data.dev != "none")
 
 
 def _loss_conflicts(train: TrainSection) -> Iterator[Problem]:
@@ -142,18 +143,6 @@ def _data_conflicts(recipe: Recipe) -> Iterator[Problem]:
         yield Problem("data.leaks", f"found {data.leaks} without dev or test rows", "leave it out, or give data.test")
     if isinstance(data.test, Mapping) and not data.test:
         yield Problem("data.test", "found an empty mapping", "name at least one path, or write none")
-
-
-def _guard_conflicts(recipe: Recipe) -> Iterator[Problem]:
-    guard = recipe.guard
-    if recipe.data.dev == "none":
-        for name in ("eval_every", "patience", "metric"):
-            if name in guard.model_fields_set and getattr(guard, name) not in (None, "auto"):
-                yield Problem(f"guard.{name}", "has no effect without dev rows", "leave it out, or give data.dev")
-        return
-    for name in ("eval_every", "metric"):
-        if getattr(guard, name) is None:
-            yield Problem(f"guard.{name}", "found null with dev rows", "write auto, or data.dev: none")
 
 
 def loss_options(train: TrainSection) -> dict[str, float | bool | str]:

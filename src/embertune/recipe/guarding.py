@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from embertune.errors import Problem
 from embertune.recipe.section import Section, leaf
 from embertune.recipe.units import EveryText, PatienceText
 
@@ -22,3 +28,24 @@ class GuardSection(Section):
         "the dev metric that chooses the best state; null where there is no dev",
         "auto or a metric such as cosine_accuracy",
     )
+    budget: Annotated[float, Field(gt=0, le=1)] | None = leaf(
+        0.15,
+        "tokens encoded to look at dev, at most this share of those trained: dev is sampled, then looked at less often",
+        "a share such as 0.15, or null for no limit",
+    )
+
+
+#: Settings that say nothing where there is no dev; all are null there once resolved.
+ON_DEV = ("eval_every", "patience", "metric", "budget")
+
+
+def problems_of_guard(guard: GuardSection, *, dev: bool) -> Iterator[Problem]:
+    """What cannot stand without dev rows, and what must stand with them."""
+    if not dev:
+        for name in ON_DEV:
+            if name in guard.model_fields_set and getattr(guard, name) not in (None, "auto"):
+                yield Problem(f"guard.{name}", "has no effect without dev rows", "leave it out, or give data.dev")
+        return
+    for name in ("eval_every", "metric"):
+        if getattr(guard, name) is None:
+            yield Problem(f"guard.{name}", "found null with dev rows", "write auto, or data.dev: none")

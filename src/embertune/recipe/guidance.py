@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embertune.errors import Problem, RecipeError
+from embertune.recipe.guarding import ON_DEV
 from embertune.recipe.load import get, replace
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.measured import MEASURED, Measured
@@ -50,7 +51,7 @@ def decide(recipe: Recipe, facts: Facts) -> Resolved:
     if recipe.train.known_positives == "auto":
         recipe = replace(recipe, {"train.known_positives": None})
     if not facts.dev_texts:
-        recipe = replace(recipe, {"guard.eval_every": None, "guard.patience": None, "guard.metric": None})
+        recipe = replace(recipe, {f"guard.{name}": None for name in ON_DEV})
     if not facts.test_metric:
         recipe = replace(recipe, {"evaluate.primary": None})
     _refuse(misfits_of_metrics(recipe, facts))
