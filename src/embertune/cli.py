@@ -46,7 +46,12 @@ def parser() -> argparse.ArgumentParser:
         description="Fine-tune a Sentence Transformer on your own data, and know whether it got better.",
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (_run, _init, _audit, _prepare, _bench, _demo, _cache):
+        add(commands)
+    return top
 
+
+def _run(commands: Any) -> None:
     run = _command(commands, "run", run_command, "train by a recipe, or on a file, and measure what was gained")
     run.add_argument("recipe", nargs="?", help="a recipe (.yaml or .toml); without one, --train says what to train on")
     _data_options(run)
@@ -56,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     )
     _talk_options(run)
 
+
+def _init(commands: Any) -> None:
     init = _command(
         commands, "init", init_command, "write a complete recipe for some data, with a reason at each decision"
     )
@@ -70,6 +77,8 @@ def parser() -> argparse.ArgumentParser:
     )
     _talk_options(init)
 
+
+def _audit(commands: Any) -> None:
     audit = _command(
         commands,
         "audit",
@@ -86,6 +95,8 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--out", metavar="DIR", help="where to write audit.json (default: nowhere)")
     _talk_options(audit)
 
+
+def _prepare(commands: Any) -> None:
     prepare = _command(
         commands, "prepare", prepare_command, "write the rows of a run to files: split, mined, augmented; no training"
     )
@@ -94,6 +105,8 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("--out", metavar="DIR", required=True, help="the folder to write, which must be new")
     _talk_options(prepare)
 
+
+def _bench(commands: Any) -> None:
     bench = _command(
         commands, "bench", bench_command, "show what the engine gives on this machine: parity, speed, memory"
     )
@@ -101,15 +114,18 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--data", metavar="FILE", help="the rows to measure on (default: the sample of embertune)")
     _talk_options(bench)
 
+
+def _demo(commands: Any) -> None:
     demo = _command(commands, "demo", demo_command, "the main job on the help centre that comes with embertune")
     demo.add_argument("--out", metavar="DIR", default="runs/demo", help="the run folder (default: runs/demo)")
     _talk_options(demo)
 
+
+def _cache(commands: Any) -> None:
     cache = _command(commands, "cache", cache_command, "show, or clear, what is kept between runs to save work")
     cache.add_argument("action", nargs="?", choices=("clear",), help="remove all that is not in use")
     cache.add_argument("kind", nargs="?", choices=tuple(KINDS), help="of this kind only")
     _talk_options(cache)
-    return top
 
 
 def _command(
