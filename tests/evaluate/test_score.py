@@ -1,4 +1,4 @@
-"""Scores: items and aggregates agree, thresholds travel, broken encoders are told, standard errors are right."""
+"""Scores: items and aggregates agree, thresholds travel, broken encoders are told."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from embertune.data.prepared import Prepared, ShapeName
 from embertune.errors import ModelError
 from embertune.evaluate.evalset import build_evalset
 from embertune.evaluate.metrics import EVALUATORS
-from embertune.evaluate.score import score, standard_error
+from embertune.evaluate.score import score
 from embertune.evaluate.similarity import SIMILARITIES
-from tests.evaluate.sets import Table, mean_scores, prepared
+from tests.evaluate.sets import Table, prepared
 
 
 def rows_of(shape: ShapeName, count: int = 40) -> Prepared:
@@ -86,18 +86,3 @@ def test_embeddings_that_are_not_finite_or_too_few_are_told() -> None:
 def test_unknown_repeated_or_missing_similarities_are_refused(names: list[str]) -> None:
     with pytest.raises(ValueError, match="expected some of cosine, dot"):
         score(Table(), build_evalset(rows_of("pairs"), "x"), names)
-
-
-def test_standard_error_of_a_mean_is_the_textbook_one_and_grows_with_dependent_items() -> None:
-    items = np.random.default_rng(0).random(400)
-    alone = standard_error(mean_scores(items), "t_cosine_accuracy")
-    assert alone == pytest.approx(items.std(ddof=1) / 20, rel=1e-9)
-    copied = mean_scores(np.repeat(items, 4), np.repeat(np.arange(400), 4))
-    assert standard_error(copied, "t_cosine_accuracy") == pytest.approx(alone, rel=1e-9)
-    assert np.isnan(standard_error(mean_scores([1.0, 0.0], [3, 3]), "t_cosine_accuracy"))
-
-
-def test_standard_error_of_a_correlation_is_near_the_known_one() -> None:
-    scores = score(Table(width=8), build_evalset(rows_of("scored", 300), "x"), ["cosine"])
-    assert standard_error(scores, "x_pearson_cosine") == pytest.approx(300**-0.5, rel=0.25)
-    assert standard_error(scores, "x_spearman_cosine") == standard_error(scores, "x_spearman_cosine")

@@ -84,12 +84,6 @@ def ranked_resamples(items: int, resamples: int) -> int:
     return min(resamples, max(_RANKED_LEAST, _RANKED_CELLS // max(items, 1)))
 
 
-def spread(statistic: Statistic, groups: IntArray, resamples: int = 200) -> float:
-    """The standard deviation of a statistic over resamples of the groups; the same draws at every call."""
-    found = bootstrap([statistic], groups, resamples, seed=0)[0]
-    return float(np.nanstd(found)) if np.isfinite(found).any() else float("nan")
-
-
 def _generator(seed: int, stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, stream])))
 

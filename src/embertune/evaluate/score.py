@@ -12,7 +12,6 @@ from embertune.data.prepared import ShapeName
 from embertune.errors import ModelError
 from embertune.evaluate.evalset import EvalSet, FloatArray, IntArray
 from embertune.evaluate.metrics import EVALUATORS, Measured
-from embertune.evaluate.resampling import spread
 from embertune.evaluate.similarity import SimilarityName, Vectors, check_names
 from embertune.evaluate.statistic import Statistic, mean_of
 
@@ -84,21 +83,6 @@ def score(
 def headline(name: str, shape: ShapeName, similarity: SimilarityName) -> str:
     """The full name of the metric that a set of this shape is judged by: `nli-test_cosine_accuracy`."""
     return f"{name}_{EVALUATORS[shape].headline.format(similarity=similarity)}"
-
-
-def standard_error(scores: Scores, metric: str) -> float:
-    """The standard error of a metric on this set, in the metric's own unit; items of one group count as dependent.
-
-    For means the cluster-robust formula, NaN with a single group; for the others the deviation over 200 resamples.
-    """
-    if metric not in scores.items:
-        return spread(scores.statistic(metric), scores.groups)
-    items = scores.items[metric]
-    _, place = np.unique(scores.groups, return_inverse=True)
-    residuals = np.bincount(place, weights=items - items.mean())
-    if len(residuals) < 2:
-        return float("nan")
-    return float(np.sqrt(np.square(residuals).sum() * len(residuals) / (len(residuals) - 1)) / len(items))
 
 
 def _values(measured: Measured) -> dict[str, float]:
