@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from embertune.errors import Problem
+from embertune.recipe.remedying import OnOverfit, Remedies, with_remedies
 from embertune.recipe.section import Section, leaf
 from embertune.recipe.units import EveryText, PatienceText
 
@@ -33,6 +34,23 @@ class GuardSection(Section):
         "tokens encoded to look at dev, at most this share of those trained: dev is sampled, then looked at less often",
         "a share such as 0.15, or null for no limit",
     )
+    on_overfit: OnOverfit = leaf(
+        "stop",
+        "what is done at the diagnosis overfitting: stop ends training, regularise goes back to the best state and on "
+        "with the next of guard.remedies, warn only tells it",
+        "stop, regularise or warn",
+    )
+    remedies: Remedies | None = leaf(
+        None,
+        "with on_overfit: regularise, what is done in which order, each with its limit; null there takes all",
+        "null or a list such as [rate 0.125, dropout 0.3], out of rate, dropout, weight_decay, freeze, augment and "
+        "batch_size",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_remedies(cls, guard: Any) -> Any:
+        return with_remedies(guard)
 
 
 #: Settings that say nothing where there is no dev; all are null there once resolved.
@@ -40,7 +58,12 @@ ON_DEV = ("eval_every", "patience", "metric", "budget")
 
 
 def problems_of_guard(guard: GuardSection, *, dev: bool) -> Iterator[Problem]:
-    """What cannot stand without dev rows, and what must stand with them."""
+    """What cannot stand without dev rows, what must stand with them, and remedies that nothing calls for."""
+    if guard.remedies is not None and guard.on_overfit != "regularise":
+        found = f"has no effect with on_overfit: {guard.on_overfit}"
+        yield Problem("guard.remedies", found, "leave it out, or write on_overfit: regularise")
+    if not dev and guard.on_overfit != "stop":
+        yield Problem("guard.on_overfit", "has no effect without dev rows", "leave it out, or give data.dev")
     if not dev:
         for name in ON_DEV:
             if name in guard.model_fields_set and getattr(guard, name) not in (None, "auto"):
