@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,11 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
+from embertune.data.prepared import Prepared
 from embertune.training.average import Average
+from embertune.training.fit import fit
+from embertune.training.session import Surroundings
+from embertune.watch import Silent
 from tests import tiny
 from tests.training import made
 from tests.training.test_fit import steered
@@ -87,3 +92,21 @@ def test_without_dev_the_average_of_the_end_is_left_and_what_was_frozen_is_not_t
     assert all(torch.equal(start[name], average[name]) for name in embeddings)
     lower = "0.model.encoder.layer.0.output.dense.weight"
     assert not torch.equal(start[lower], average[lower])
+
+
+def test_negatives_are_mined_anew_with_the_average_that_dev_measures(tiny_model: Loader, tmp_path: Path) -> None:
+    leaves = {"data__dev": 0.2, "data__negatives": {"every": 1}, "train__average": 0.9, "guard__eval_every": "1 epoch"}
+    plan = made.planned(tiny_model(), tiny.toy_pairs(40), **leaves, **TEN)
+    measured, mined = list[dict[str, torch.Tensor]](), list[dict[str, torch.Tensor]]()
+
+    def score() -> dict[str, float]:
+        measured.append(made.weights(plan.built.model))
+        return {plan.scene.dev_headline: 0.5}
+
+    def renew(train: Prepared) -> Prepared:
+        mined.append(made.weights(plan.built.model))
+        return train
+
+    around = Surroundings(score, tmp_path / "history.jsonl", Silent(), {}, {plan.scene.dev_headline: 0.4}, renew=renew)
+    fit(plan.built.model, plan.data.sides.train, plan.resolved.recipe, around, plan.course)
+    assert made.distance(mined[0], measured[0]) == 0.0
