@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from embertune.training.snapshot import Snapshot
+
 
 class Average:
     """The exponential moving average of the trained weights (Polyak & Juditsky 1992; the averages of the last steps).
@@ -48,6 +50,16 @@ class Average:
         with torch.no_grad():
             for name, average in self.weights.items():
                 parameters[name].copy_(average)
+
+    def state(self) -> Snapshot:
+        """The average, and over how many steps."""
+        return Snapshot(self.weights, {"steps": self.steps})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """As it was then; what joined since is out again."""
+        devices = {name: average.device for name, average in self.weights.items()}
+        self.weights = {name: value.clone().to(devices.get(name)) for name, value in snapshot.tensors.items()}
+        self.steps = snapshot.facts["steps"]
 
     @torch.no_grad()
     def _exchange(self, parameters: Mapping[str, nn.Parameter]) -> None:

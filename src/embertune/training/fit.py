@@ -52,7 +52,7 @@ def fit(
         seconds = time.perf_counter() - started
     best = session.stopping.best
     if best:
-        session.keeper.restore(model)
+        session.keeper.give(model)
     else:
         session.layers.settle()
     model.eval()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from embertune.recipe.units import Span, Unit
+from embertune.training.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,18 @@ class EarlyStopping:
         """
         if not self._lowered:
             self._since, self._lowered = (self.looks, look.epoch), True
+
+    def state(self) -> Snapshot:
+        """What was seen."""
+        best = asdict(self.best) if self.best else None
+        return Snapshot(facts={"best": best, "looks": self.looks, "since": list(self._since), "lowered": self._lowered})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """As it was then."""
+        facts = snapshot.facts
+        self.best = Look(**facts["best"]) if facts["best"] else None
+        self.looks, self._lowered = facts["looks"], facts["lowered"]
+        self._since = (facts["since"][0], facts["since"][1])
 
     def _waited(self, look: Look, unit: Unit) -> float:
         looks, epoch = self._since

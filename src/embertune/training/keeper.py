@@ -4,20 +4,44 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from embertune.training.snapshot import Snapshot
+
 
 class Keeper:
-    """Holds a copy of the best weights in memory."""
+    """Holds a copy of the best weights, as they would be saved; `times` counts how often there were better ones.
+
+    `learned` is all that was learnt until then, optimizer included, where a run may have to go back to it.
+    """
 
     def __init__(self) -> None:
-        self.state: dict[str, Tensor] | None = None
+        self.best: Snapshot | None = None
+        self.learned: Snapshot | None = None
+        self.times = 0
 
-    def keep(self, model: nn.Module) -> None:
-        if self.state is None:
-            self.state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-            return
-        for name, tensor in model.state_dict().items():
-            self.state[name].copy_(tensor)
+    def keep(self, model: nn.Module, learned: Snapshot | None = None) -> None:
+        """These weights are the best so far."""
+        self.best = Snapshot(model.state_dict()).copied(self.best)
+        self.learned = learned.copied(self.learned) if learned else None
+        self.times += 1
 
-    def restore(self, model: nn.Module) -> None:
-        if self.state is not None:
-            model.load_state_dict(self.state, strict=True)
+    def give(self, model: nn.Module) -> None:
+        """Leave `model` with the best weights, where there were any."""
+        if self.best is not None:
+            model.load_state_dict(dict(self.best.tensors), strict=True)
+
+    def state(self) -> Snapshot:
+        """The copies; `weights/…`, and `learned/…` where that is kept."""
+        tensors: dict[str, Tensor] = {}
+        if self.best is not None:
+            tensors |= {f"weights/{name}": tensor for name, tensor in self.best.tensors.items()}
+        if self.learned is not None:
+            tensors |= {f"learned/{name}": tensor for name, tensor in self.learned.tensors.items()}
+        facts = {"times": self.times, "learned": dict(self.learned.facts) if self.learned else {}}
+        return Snapshot(tensors, facts)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """As it was then."""
+        self.times = snapshot.facts["times"]
+        best, learned = snapshot.part("weights").tensors, snapshot.part("learned")
+        self.best = Snapshot(best).copied() if best else None
+        self.learned = learned.copied() if learned.tensors else None

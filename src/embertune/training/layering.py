@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -21,6 +22,7 @@ from embertune.training.guard import Look
 from embertune.training.losses import build_loss, head_parameters
 from embertune.training.optimizer import Group, groups
 from embertune.training.rates import Row, rows_of
+from embertune.training.snapshot import Snapshot
 from embertune.training.stall import stalls
 from embertune.training.thaw import ramp, thawed, thaws
 from embertune.watch import FROZEN, TRAINED, LayerLine
@@ -135,6 +137,22 @@ class Layering:
         due = stalls(looks, self.section.stall) > self.thaws
         self.thaws += due
         return due
+
+    def state(self) -> Snapshot:
+        """What is frozen, and when what was thawed."""
+        return Snapshot(
+            facts={
+                "frozen": {**asdict(self.frozen), "patterns": list(self.frozen.patterns)},
+                "thawed_at": dict(self.thawed_at),
+                "thaws": self.thaws,
+            }
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """As it was then."""
+        frozen = snapshot.facts["frozen"]
+        self.frozen = Frozen(frozen["blocks"], frozen["embeddings"], tuple(frozen["patterns"]))
+        self.thawed_at, self.thaws = dict(snapshot.facts["thawed_at"]), snapshot.facts["thaws"]
 
     @property
     def _by_dev(self) -> bool:

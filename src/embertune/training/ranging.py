@@ -146,6 +146,6 @@ def range_test(model: SentenceTransformer, train: Prepared, recipe: Recipe, arou
         if not losses:
             raise
     finally:
-        kept.restore(model)
+        kept.give(model)
         model.eval()
     return points_of(rates, losses)

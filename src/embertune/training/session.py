@@ -40,6 +40,7 @@ from embertune.training.optimizer import loss_scaler, optimizer_of
 from embertune.training.pace import Pace
 from embertune.training.renewal import as_planned
 from embertune.training.schedule import rate_factor, schedule_of, stalls_of
+from embertune.training.snapshot import Moments, Part, Scale, Snapshot, Weights, together
 from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator, release
 from embertune.watch import Progress, Watcher
 
@@ -69,6 +70,10 @@ class Surroundings:
     prefix: PrefixCache | None = None
     rates: Callable[[int], float] | None = None
     enough: Callable[[float], bool] | None = None
+
+
+#: The plain values of a session that change while it goes on.
+_COUNTS = ("done", "stopped", "latest", "lowered", "masked", "negatives")
 
 
 class Session:
@@ -107,6 +112,49 @@ class Session:
         highest = max(group.learning_rate for group in self.layers.groups)
         self.schedule = schedule_of(settings, course.steps, course.per_epoch, highest)
         self.pace = Pace(course.steps)
+        self.learning: dict[str, Part] = {
+            "weights": Weights(model, self.loss),
+            "optimizer": Moments(self.optimizer, self.layers.parameters),
+            "scale": Scale(self.scaler),
+        }
+        if self.layers.average is not None:
+            self.learning["average"] = self.layers.average
+        self.parts = {
+            **self.learning,
+            "layers": self.layers,
+            "stopping": self.stopping,
+            "best": self.keeper,
+            "run": self,
+        }
+
+    def snapshot(self) -> Snapshot:
+        """All that decides how training goes on from here; its tensors are in use."""
+        return together(self.parts)
+
+    def learned(self) -> Snapshot:
+        """What the steps have changed: weights, optimizer, average, scale; the tensors are in use."""
+        return together(self.learning)
+
+    def put_back(self, snapshot: Snapshot) -> None:
+        """What was learnt at `snapshot`, in place of what is there; counts, looks and decisions stay."""
+        for name, part in self.learning.items():
+            part.restore(snapshot.part(name))
+
+    def resume(self, snapshot: Snapshot) -> None:
+        """Everything as it was at `snapshot`."""
+        for name, part in self.parts.items():
+            part.restore(snapshot.part(name))
+
+    def state(self) -> Snapshot:
+        """What the run has done and seen."""
+        facts = {name: getattr(self, name) for name in _COUNTS}
+        return Snapshot(facts=facts | {"looks": [dataclasses.asdict(look) for look in self.looks]})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """As it was then."""
+        for name in _COUNTS:
+            setattr(self, name, snapshot.facts[name])
+        self.looks = [Look(**look) for look in snapshot.facts["looks"]]
 
     def _loss(self) -> nn.Module:
         if self.around.loss is not None:
@@ -180,9 +228,10 @@ class Session:
         return share * self.layers.factor(row, step)
 
     def _renew(self) -> None:
-        """New negatives for the same rows, with the weights of this moment."""
+        """New negatives for the same rows, with the weights that would be saved at this moment."""
         assert self.around.renew is not None
-        self.train = self.around.renew(self.train)
+        with self.layers.averaged():
+            self.train = self.around.renew(self.train)
         if (part := masked_part(self.loss)) is not None and part.masking is not None:
             part.masking = masking_of(self.train, self.recipe, self.around.encode)
         self._write({"step": self.done, "epoch": self.course.epoch(self.done), "negatives": "mined anew"})
