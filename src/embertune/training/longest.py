@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import heapq
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -16,10 +15,10 @@ from embertune.training.weigh import Lengths, counts_of
 
 
 def with_longest(train: Prepared, recipe: Recipe, prompts: Mapping[str, str], lengths: Lengths) -> Prepared:
-    """The longest rows of `train`, with the longest texts that may be mined for them; `train` itself if none will be.
+    """The longest rows of `train`, each with the longest text that may be mined; `train` itself if none will be.
 
     One batch of rows, and the row with the longest text of each column. What may be mined are the positives, the
-    negatives and the corpus; each text stands once as long as there are others.
+    negatives and the corpus, and nothing keeps one text from being mined for all rows of a batch.
     """
     section, size = recipe.data.negatives, recipe.train.batch_size
     if section is None or section.every is None:
@@ -29,24 +28,21 @@ def with_longest(train: Prepared, recipe: Recipe, prompts: Mapping[str, str], le
     tokens = np.stack([counts_of(train, name, prompts.get(name, ""), lengths) for name in own], axis=1)
     order = np.argsort(-tokens.sum(axis=1), kind="stable")
     rows = list(dict.fromkeys([*order[:size].tolist(), *tokens.argmax(axis=0).tolist()]))
-    texts = _longest(train, len(rows) * len(mined), prompts.get(mined[0], ""), lengths)
-    filled = {
-        name: [texts[(place * len(mined) + n) % len(texts)] for place in range(len(rows))]
-        for n, name in enumerate(mined)
-    }
+    longest = _longest(train, prompts.get(mined[0], ""), lengths)
     table = train.rows.select(rows)
     kept = {name: list(table[name]) for name in (*own, "group")}
+    filled = {name: [longest] * len(rows) for name in mined}
     return dataclasses.replace(train, rows=Dataset.from_dict({**kept, **filled}))
 
 
-def _longest(train: Prepared, count: int, prompt: str, lengths: Lengths) -> list[str]:
-    """The longest distinct texts that may be mined, at most `count`, longest first."""
-    best: dict[str, int] = {}
+def _longest(train: Prepared, prompt: str, lengths: Lengths) -> str:
+    """The longest text that may be mined."""
+    best, most = "", -1
     for piece in _pool(train):
-        texts = list(dict.fromkeys(piece))
-        best.update(zip(texts, lengths(texts, prompt).tolist(), strict=True))
-        best = dict(heapq.nlargest(count, best.items(), key=lambda item: item[1]))
-    return list(best)
+        found = lengths(piece, prompt)
+        if found.max() > most:
+            best, most = piece[int(found.argmax())], int(found.max())
+    return best
 
 
 def _pool(train: Prepared) -> Iterator[list[str]]:
