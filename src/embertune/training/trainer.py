@@ -97,6 +97,23 @@ class HostTrainer(SentenceTransformerTrainer):  # type: ignore[misc]  # the host
         return self.plan.scaler.scale(loss)
 
 
+def features_of(batch: dict[str, Any]) -> tuple[list[dict[str, Any]], torch.Tensor | None]:
+    """What a collator made, as losses take it: features column by column, and labels where rows have some."""
+    host: Any = SentenceTransformerTrainer
+    found: tuple[list[dict[str, Any]], torch.Tensor | None] = host.collect_features(None, batch)
+    return found
+
+
+def loss_of(
+    model: SentenceTransformer, loss: torch.nn.Module, columns: list[dict[str, Any]], labels: torch.Tensor | None
+) -> torch.Tensor:
+    """The loss of a batch outside the host's loop, a scalar; of a loss in several parts the sum, as the host has it."""
+    merge(columns)
+    with column_merging_disabled() if merges(model) else nullcontext():
+        found = loss(columns, labels)
+    return torch.stack(list(found.values())).sum() if isinstance(found, dict) else found
+
+
 class _NoCard(TrainerCallback):  # type: ignore[misc]  # the host ships no complete types
     """Stands where the host would collect rows for a model card of its own, with a bar; ours is written at the end."""
 
