@@ -212,6 +212,9 @@ def test_a_model_that_is_not_packed_runs_without_states_and_says_why(tmp_path: P
     made = planned(families.build("DeBERTa-v2", tmp_path), rows, train__freeze=1, train__epochs=60)
     assert made.prefix is None
     assert "not packed" in made.resolved.reasons[LEAF]
+    assert made.resolved.notes[-1].startswith(
+        "frozen layers are computed in every pass, for their states cannot be kept"
+    )
     with pytest.raises(RecipeError, match="found float16: the model runs in buckets, not packed; write auto or null"):
         planned(families.build("DeBERTa-v2", tmp_path), rows, train__freeze=1, train__prefix_cache="float16")
 

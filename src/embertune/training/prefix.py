@@ -130,18 +130,25 @@ class PrefixPlan:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What would be kept, or None, and why; what to do instead; figures, their units in their names."""
+    """What would be kept, or None, and why; what to do instead; figures, their units in their names.
+
+    `cannot` tells that something stands in the way; otherwise it is that nothing would be gained.
+    """
 
     plan: PrefixPlan | None
     reason: str
     remedy: str = "write auto or null"
     figures: Mapping[str, float] = field(default_factory=dict)
+    cannot: bool = False
 
 
 def find_prefix(
     model: SentenceTransformer, train: Prepared, resolved: Resolved, course: Course, asked: Asked
 ) -> tuple[Resolved, PrefixPlan | None]:
-    """Decide `train.prefix_cache`, and what is kept; `RecipeError` where it is written and cannot take effect."""
+    """Decide `train.prefix_cache`, and what is kept; `RecipeError` where it is written and cannot take effect.
+
+    A last note says where `auto` cannot keep anything, so that freezing saves less time than it might.
+    """
     recipe = resolved.recipe
     if recipe.train.prefix_cache is None:
         return resolved, None
@@ -153,6 +160,9 @@ def find_prefix(
     value = settled.recipe.train.prefix_cache
     if value is not None and value != storage:
         raise RecipeError(Problem(WHERE, f"found {value}: {found.reason}", found.remedy))
+    if found.cannot:
+        note = f"frozen layers are computed in every pass, for their states cannot be kept: {found.reason}"
+        settled = dataclasses.replace(settled, notes=(*settled.notes, note))
     return settled, found.plan if value is not None else None
 
 
@@ -162,9 +172,10 @@ def _find(model: SentenceTransformer, train: Prepared, recipe: Recipe, course: C
     if not deepest:
         return _Found(None, "no layers are frozen together with the embeddings")
     if name := next((name for name in NOT_WITH if recipe.train.extra.get(name)), None):
-        return _Found(None, f"train.extra.{name} is set, with which it has not been tested")
-    if reader is None or (why := why_not(model, reader.tokens)):
-        return _Found(None, why if reader else "the model's texts cannot be kept as tokens")
+        return _Found(None, f"train.extra.{name} is set, with which it has not been tested", cannot=True)
+    why = why_not(model, reader.tokens if reader else None)
+    if why or reader is None:
+        return _Found(None, why, cannot=True)
     every = parse_span(recipe.guard.eval_every).in_steps(course.per_epoch) if recipe.guard.eval_every else 0
     texts = reader(train)
     written = recipe.train.prefix_cache if recipe.train.prefix_cache != "auto" else None
@@ -189,7 +200,7 @@ def _tried(model: SentenceTransformer, plan: PrefixPlan, train: TrainSection, de
     assert width is not None
     prefix = make_prefix(model, depth, StateStore(None, width, "float32", 2**30), precision)
     if why := fault(model, prefix, some):
-        return _Found(None, f"not with this model: {why}")
+        return _Found(None, f"not with this model: {why}", cannot=True)
     storage = plan.storage
     if not holds(prefix, some, storage):
         if written:
