@@ -11,6 +11,7 @@ from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
+from embertune.budget import Count, Looks, Within, cost_of, counting, within_budget
 from embertune.data.balance import balanced
 from embertune.data.findings import Finding
 from embertune.data.prepare import Data, Given, prepare
@@ -36,6 +37,7 @@ from embertune.model.save import fingerprint as weights
 from embertune.model.tokens import open_tokens
 from embertune.negatives import with_negatives
 from embertune.recipe import Recipe, replace
+from embertune.recipe.budget import Cost
 from embertune.recipe.guidance import Resolved, decide
 from embertune.recipe.measured import Measured
 from embertune.recipe.rules import Facts
@@ -63,7 +65,7 @@ class Plan:
     (None where nothing tells). `plain` are the sides before negatives, copies and balance changed train, `mined` is
     what is kept of the mining of negatives, ready for JSON, `findings` are those of the audit, once it was made.
     `smaller` is what makes the model smaller than the one that came, which it is from here on. `prefix` says which
-    states of frozen layers are kept; None for none.
+    states of frozen layers are kept, `looks` what looking at dev takes; None for none.
     """
 
     data: Data
@@ -83,6 +85,7 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     layers: tuple[LayerLine, ...] = ()
     prefix: PrefixPlan | None = None
+    looks: Looks | None = None
 
 
 def read(recipe: Recipe, given: Given | None, watch: Watcher) -> Data:
@@ -121,8 +124,13 @@ def plan(
     fingerprint = inputs(data, model)
     smaller.shrink()
     built = dataclasses.replace(built, notes=(*built.notes, *smaller.notes()))
-    facts = _of_rows(facts, data.sides.train)
+    tokens = open_tokens(built.model)
+    tokenise(tokens, texts_of(data.sides.train, scene, built.role_prompts), watch)
+    count = counting(built, tokens)
+    facts = dataclasses.replace(_of_rows(facts, data.sides.train), looking=_cost(scene, data, count))
     resolved = _resolve(recipe, data, built, facts, handed_over=model is not None)
+    within = within_budget(Within(data, scene, resolved), plain.train, facts, count)
+    data, scene, resolved = within.data, within.scene, within.resolved
     sample = _sample(data.sides.train)
     refuse_idle(resolved, built.model)
     asks = {**_asks(built, sample), **asks_on_distance(built, plain.train, scene, smaller, facts)}
@@ -135,14 +143,12 @@ def plan(
     resolved = dataclasses.replace(resolved, notes=(*resolved.notes, *notes_on(resolved.recipe, built.model, sample)))
     for text in (*(note.text for note in data.notes), *built.notes, *resolved.notes):
         watch.note(text)
-    tokens = open_tokens(built.model)
     encoders = _encoders(built, resolved.recipe, tokens)
-    tokenise(tokens, texts_of(data.sides.train, scene, built.role_prompts), watch)
     room = find_room(built, data.sides.train, resolved, known or {}, tokens)
     reader = Reader(tokens, built.role_prompts, scene.dev.texts if scene.dev else {}) if tokens else None
     resolved, prefix = find_prefix(built.model, data.sides.train, room.resolved, course, Asked(known or {}, reader))
     settled = (*encoders, resolved, course, fingerprint, tokens, room.memory, room.free, smaller)
-    return Plan(data, plain, built, scene, *settled, mined.record, layers=layers, prefix=prefix)
+    return Plan(data, plain, built, scene, *settled, mined.record, layers=layers, prefix=prefix, looks=within.looks)
 
 
 def with_audit(planned: Plan, watch: Watcher) -> Plan:
@@ -247,13 +253,18 @@ def facts_of(data: Data, scene: Scene) -> Facts:
         origin=data.origin,
         rows=0,
         roles=(),
-        dev_texts=dev.texts_to_encode if dev else 0,
+        looking=_cost(scene, data),
         dev_metric=scene.dev_headline,
         dev_metrics=tuple(name.removeprefix(f"{dev.name}_") for name in dev_metrics) if dev else (),
         test_metric=scene.test_headline,
         test_metrics=test_metrics(scene),
     )
     return _of_rows(facts, data.sides.train)
+
+
+def _cost(scene: Scene, data: Data, count: Count | None = None) -> Cost | None:
+    """What a look at the whole of dev costs; None without dev."""
+    return cost_of(scene.dev, data.sides.train, count) if scene.dev else None
 
 
 def _of_rows(facts: Facts, train: Prepared) -> Facts:

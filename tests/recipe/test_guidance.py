@@ -10,6 +10,7 @@ import pytest
 
 from embertune.errors import RecipeError
 from embertune.recipe import Recipe, load_recipe
+from embertune.recipe.budget import Cost
 from embertune.recipe.distance import Distance
 from embertune.recipe.guidance import Resolved, decide
 from embertune.recipe.guidance import decided as by_rule
@@ -35,7 +36,7 @@ def facts(shape: str = "pairs", rows: int = 500, *, dev: bool = True, test: bool
     if shape == "classes":
         made = vary(made, classes=20)
     if dev:
-        made = vary(made, dev_texts=100, dev_metric="cosine_x", dev_metrics=("cosine_x", "dot_x"))
+        made = vary(made, looking=Cost(2, 2, 50), dev_metric="cosine_x", dev_metrics=("cosine_x", "dot_x"))
     if test:
         made = vary(made, test_metric="a-test_cosine_x", test_metrics=("a-test_cosine_x", "b-test_cosine_x"))
     return vary(made, **more)
@@ -77,7 +78,7 @@ FIRED: list[tuple[Facts, dict[str, Any], str, Any, str]] = [
     (facts(rows=1_000, distance=NEAR, blocks=6), {}, "train.freeze", None, "1.10 pieces a word"),
     (facts(distance=FAR, blocks=6), {}, "train.layer_decay", 0.891, "3.00 pieces a word, 2.0% of them unknown: far"),
     (facts(distance=NEAR, blocks=6), {}, "train.layer_decay", None, "one rate for all layers"),
-    (facts(rows=640), {"train.epochs": 1}, "guard.eval_every", "2 steps", "100 texts each"),
+    (facts(rows=640), {"train.epochs": 1}, "guard.eval_every", "5 steps", "100 tokens a look at all 50 items"),
     (facts("scored"), {}, "guard.metric", "cosine_x", "the headline of scored"),
     (facts(), {}, "evaluate.primary", "a-test_cosine_x", "the headline of the first test set"),
 ]
@@ -141,9 +142,9 @@ def test_nothing_stays_auto_and_deciding_again_changes_nothing(shape: str, dev: 
     assert again.notes == first.notes == ()
 
 
-@pytest.mark.parametrize(("rows", "dev_texts"), [(20, 1), (20, 10_000), (2_000, 500), (10**6, 10), (10**6, 10**7)])
-def test_evaluations_are_at_least_two_and_at_most_twenty(rows: int, dev_texts: int) -> None:
-    resolved = decided(facts(rows=rows, dev_texts=dev_texts), train__epochs=1)
+@pytest.mark.parametrize(("rows", "items"), [(20, 1), (20, 10_000), (2_000, 500), (10**6, 10), (10**6, 10**7)])
+def test_evaluations_are_at_least_two_and_at_most_twenty(rows: int, items: int) -> None:
+    resolved = decided(facts(rows=rows, looking=Cost(2, 2, items)), train__epochs=1)
     size = resolved.recipe.train.batch_size
     assert isinstance(size, int)
     every = int(str(resolved.recipe.guard.eval_every).split()[0])

@@ -8,6 +8,7 @@ import pytest
 
 from embertune.errors import RecipeError
 from embertune.recipe import Recipe, load_recipe
+from embertune.recipe.budget import Cost
 from embertune.recipe.guidance import decide
 from embertune.recipe.load import replace
 from embertune.recipe.losses import LOSSES
@@ -153,7 +154,7 @@ def test_an_option_outside_its_published_range_gets_one_note(leaf: str, value: f
         "schedule_options__cycles": {"train__schedule": "cosine_with_restarts"},
         "schedule_options__factor": {"train__schedule": "plateau"},
     }[leaf]
-    facts = Facts("pairs", "pairs", 1_000, (), dev_texts=100, dev_metric="m")
+    facts = Facts("pairs", "pairs", 1_000, (), looking=Cost(2, 2, 50), dev_metric="m")
     found = decide(recipe(**given, **{f"train__{leaf}": value}), facts).notes
     assert len(found) == 1
     assert f"train.{leaf.replace('__', '.')}: {value} is unusual" in found[0]

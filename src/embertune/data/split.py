@@ -19,9 +19,8 @@ from embertune.data.prepared import Corpus, Note, Prepared, Sides
 from embertune.data.store import batches
 from embertune.data.strata import STRATA, lowest_and_highest, strata_of, stratum_numbers
 from embertune.errors import DataError
+from embertune.recipe.budget import ENOUGH
 
-#: Groups that tell a share of 0.8 to ±3 points at 95 %: 0.8 · 0.2 · (1.96 / 0.03)².
-ENOUGH = 683
 LEAST, MOST = 0.05, 0.20
 #: Texts of a class that tell its own share of 0.8 to ±30 points at 95 %; with fewer a class's figure says nothing.
 ENOUGH_OF_A_CLASS = 7

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,6 +58,12 @@ def arrange(sides: Sides, similarities: Sequence[SimilarityName], lengths: Seque
     tests = {name: built(prepared, f"{name}-test") for name, prepared in sides.tests.items()}
     parts = tuple(parts_of(sides.train, sides.tests, tests))
     return Scene(dev, tuple(tests.values()), tuple(similarities), parts, tuple(sorted(lengths, reverse=True)))
+
+
+def with_dev(scene: Scene, dev: Prepared, reference: Prepared | None) -> Scene:
+    """The same scene with other dev rows; `reference` are the rows among which neighbours are looked for."""
+    assert scene.dev is not None
+    return replace(scene, dev=build_evalset(dev, scene.dev.name, reference))
 
 
 def _same_classes(prepared: Prepared, train: Prepared) -> bool:

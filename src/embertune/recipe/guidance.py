@@ -50,8 +50,10 @@ def decide(recipe: Recipe, facts: Facts) -> Resolved:
     _refuse(misfits_of_loss(recipe, facts))
     if recipe.train.known_positives == "auto":
         recipe = replace(recipe, {"train.known_positives": None})
-    if not facts.dev_texts:
+    if facts.looking is None:
         recipe = replace(recipe, {f"guard.{name}": None for name in ON_DEV})
+    if recipe.train.save_every is None:
+        recipe = replace(recipe, {"train.keep_checkpoints": None})
     if not facts.test_metric:
         recipe = replace(recipe, {"evaluate.primary": None})
     _refuse(misfits_of_metrics(recipe, facts))

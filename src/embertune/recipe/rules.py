@@ -12,10 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from embertune.recipe.budget import Cost, Spending
 from embertune.recipe.distance import Distance
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.positives import keeps_apart
+from embertune.recipe.saving import LEAST_STEPS, TIMES
 from embertune.recipe.sections import Recipe
+from embertune.recipe.units import parse_span
 
 SBERT = "Reimers & Gurevych 2019, arXiv:1908.10084"
 BERT = "Devlin et al. 2019, arXiv:1810.04805, appendix A"
@@ -25,8 +28,6 @@ ELSA = "Lee et al. 2019, arXiv:1911.03090"
 ULMFIT = "Howard & Ruder 2018, arXiv:1801.06146, section 3.2"
 MEASURED = "measured, docs/lab.md"
 
-#: Share of the training work that the dev evaluations of a run may take, where the number of evaluations is `auto`.
-EVALUATION_BUDGET = 0.15
 #: A trained text costs a forward and a backward pass: about three forward passes
 #: (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
 TRAINING_PASSES = 3
@@ -36,9 +37,9 @@ TRAINING_PASSES = 3
 class Facts:
     """What is known before training. `shape` is that of the rows as trained, `origin` that of the file.
 
-    `texts_per_row` is how many texts a training row puts through the model, `dev_texts` how many one dev evaluation
-    does (0 without dev), `dev_metric` and `test_metric` the headline metrics of the sides ('' without them). `blocks`
-    are those of the model (0 where none can be told apart), `distance` is measured where a setting rests on it.
+    `texts_per_row` is how many texts a training row puts through the model, `looking` what dev costs (None without
+    dev), `dev_metric` and `test_metric` the headline metrics of the sides ('' without them). `blocks` are those of the
+    model (0 where none can be told apart), `distance` is measured where a setting rests on it.
     """
 
     shape: str
@@ -47,7 +48,7 @@ class Facts:
     roles: tuple[str, ...]
     classes: int = 0
     texts_per_row: int = 2
-    dev_texts: int = 0
+    looking: Cost | None = None
     dev_metric: str = ""
     dev_metrics: tuple[str, ...] = ()
     test_metric: str = ""
@@ -139,13 +140,27 @@ def _total_steps(facts: Facts, recipe: Recipe) -> float:
     return train.epochs * steps_per_epoch(facts, recipe)
 
 
-def _eval_every(facts: Facts, recipe: Recipe) -> str:
+def spending_of(facts: Facts, recipe: Recipe) -> Spending:
+    """What looking at dev costs in a run whose batches and passes are decided, and what it may cost."""
+    assert facts.looking is not None
     assert isinstance(recipe.train.batch_size, int)
     steps = _total_steps(facts, recipe)
-    trained = steps * recipe.train.batch_size * recipe.train.accumulate * facts.texts_per_row
-    affordable = EVALUATION_BUDGET * TRAINING_PASSES * trained / max(1, facts.dev_texts)
-    evaluations = min(max(2.0, affordable), 20.0, steps)
-    return f"{max(1, math.ceil(steps / evaluations))} steps"
+    trained = steps * recipe.train.batch_size * recipe.train.accumulate * facts.looking.row
+    return Spending(facts.looking, math.ceil(steps), trained, recipe.guard.budget)
+
+
+def interval_of(facts: Facts, recipe: Recipe) -> int:
+    """Steps from one look at dev to the next, as the recipe says."""
+    assert recipe.guard.eval_every not in (None, "auto")
+    return parse_span(recipe.guard.eval_every).in_steps(steps_per_epoch(facts, recipe))
+
+
+def _eval_every(facts: Facts, recipe: Recipe) -> str:
+    return f"{spending_of(facts, recipe).interval()} steps"
+
+
+def _save_every(facts: Facts, recipe: Recipe) -> str:
+    return f"{max(LEAST_STEPS, math.ceil(_total_steps(facts, recipe) / TIMES))} steps"
 
 
 def _near_and_small(facts: Facts, _recipe: Recipe) -> bool:
@@ -288,12 +303,27 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("train.layer_decay", OTHERWISE, _const(None), "{distance}: one rate for all layers", WHOLE),
     Rule(
-        "guard.eval_every",
-        When("there is a dev set", lambda f, _: f.dev_texts > 0),
-        Value("so many steps", _eval_every),
-        "evaluations encode at most 15 % of what training does (at least 2, at most 20): {dev_texts} texts each",
-        "a trained text costs three encoded ones: Kaplan et al. 2020, arXiv:2001.08361, section 2.1",
+        "train.save_every",
+        OTHERWISE,
+        Value(f"a tenth of the run, at least {LEAST_STEPS} steps", _save_every),
+        f"{TIMES} times in a run, and no more often than every {LEAST_STEPS} steps, which are quickly done again",
+        "",
     ),
+    Rule(
+        "guard.eval_every",
+        When("there is a dev set", lambda f, _: f.looking is not None),
+        Value("so many steps", _eval_every),
+        "as often as guard.budget allows, 2 to 20 times: {looking}",
+        MEASURED,
+    ),
+    Rule(
+        "guard.min_change",
+        When("there is patience", lambda _, r: r.guard.patience is not None),
+        _const("1 standard error"),
+        "less than the dev set can tell begins no patience anew: Dodge et al. 2020, arXiv:2002.06305",
+        MEASURED,
+    ),
+    Rule("guard.min_change", OTHERWISE, _const(None), "no patience", ""),
     Rule(
         "guard.metric",
         When("there is a dev set", lambda f, _: f.dev_metric != ""),

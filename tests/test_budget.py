@@ -1,0 +1,163 @@
+"""The part of dev that a run measures: what is taken, that it is the same again, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from embertune.budget import ROWS, cost_of, counting
+from embertune.data.prepare import Given
+from embertune.data.prepared import Note
+from embertune.data.sample import sampled
+from embertune.data.shapes import shape
+from embertune.data.sources import read
+from embertune.evaluate.evalset import build_evalset
+from embertune.plan import Plan, plan
+from embertune.recipe import load_recipe
+from embertune.recipe.budget import LEAST
+from embertune.watch import Silent
+from tests import tiny
+from tests.training.made import prepared
+
+Rows = list[dict[str, Any]]
+CLASSES = ("red", "green", "blue", "yellow")
+
+
+def pairs(n: int, start: int = 0) -> Rows:
+    return [
+        {"anchor": f"question {i} of you", "positive": f"answer {i} of our people"} for i in range(start, start + n)
+    ]
+
+
+def classes(n: int, start: int = 0) -> Rows:
+    return [{"text": f"the text {i} is here", "label": CLASSES[i % 4]} for i in range(start, start + n)]
+
+
+def made(model: SentenceTransformer, train: Any, dev: Any = None, **leaves: Any) -> Plan:
+    settings = {path.replace("__", "."): value for path, value in {"data__test": "none", **leaves}.items()}
+    return plan(load_recipe(set={"train.epochs": 1, **settings}), Given(train, dev), model, Silent())
+
+
+def notes(planned: Plan) -> list[Note]:
+    return [note for note in planned.data.notes if note.stage == "dev"]
+
+
+def texts(planned: Plan, role: str) -> Sequence[str]:
+    assert planned.scene.dev is not None
+    return planned.scene.dev.texts[role]
+
+
+def test_a_dev_set_that_costs_too_much_is_sampled_and_that_is_told(tiny_model: Any) -> None:
+    planned = made(tiny_model(), pairs(2_000), pairs(900, 2_000))
+    looks, dev = planned.looks, planned.data.sides.dev
+    assert looks is not None
+    assert dev is not None
+    assert LEAST <= looks.items == len(dev) == len(planned.scene.dev or ()) < looks.of == 900
+    (note, *more) = notes(planned)
+    assert f"dev: {looks.items} of 900 items are measured" in note.text
+    assert "fewer answers to choose from make its figures higher" in note.text
+    assert note.count == 900 - looks.items
+    assert planned.resolved.reasons["guard.budget"] == str(looks)
+    assert bool(more) == (looks.share > 0.15)
+
+
+def test_the_resolved_recipe_gives_the_same_sample_and_the_same_interval_again(tiny_model: Any) -> None:
+    first = made(tiny_model(), pairs(2_000), pairs(900, 2_000))
+    again = plan(first.resolved.recipe, Given(pairs(2_000), pairs(900, 2_000)), tiny_model(), Silent())
+    assert again.resolved.recipe == first.resolved.recipe
+    assert again.looks == first.looks
+    assert texts(again, "anchor") == texts(first, "anchor")
+
+
+def test_an_item_that_joins_dev_moves_few_others(tiny_model: Any) -> None:
+    first = made(tiny_model(), pairs(2_000), pairs(900, 2_000))
+    again = made(tiny_model(), pairs(2_000), pairs(910, 2_000))
+    assert len(set(texts(first, "anchor")) ^ set(texts(again, "anchor"))) <= 20
+
+
+@pytest.mark.parametrize("budget", [None, 1.0])
+def test_all_of_dev_is_measured_where_the_budget_allows_it(tiny_model: Any, budget: float | None) -> None:
+    planned = made(tiny_model(), pairs(2_000), pairs(300, 2_000), guard__budget=budget, guard__eval_every="0.5 epoch")
+    assert planned.looks is not None
+    assert planned.looks.items == planned.looks.of == 300
+    assert notes(planned) == []
+
+
+def test_a_named_interval_stays_and_only_dev_gives_way(tiny_model: Any) -> None:
+    planned = made(tiny_model(), pairs(2_000), pairs(900, 2_000), guard__eval_every="2 steps")
+    assert planned.resolved.recipe.guard.eval_every == "2 steps"
+    assert planned.looks is not None
+    assert planned.looks.items == LEAST
+    assert "more than guard.budget: 0.15; fewer looks or items would tell too little" in notes(planned)[-1].text
+
+
+def test_classes_are_sampled_evenly_and_look_for_neighbours_in_fewer_rows_of_each(tiny_model: Any) -> None:
+    planned = made(tiny_model(), classes(4_000), classes(800, 4_000))
+    dev = planned.scene.dev
+    assert dev is not None
+    assert dev.reference_target is not None
+    assert [int((dev.reference_target == number).sum()) for number in range(4)] == [250] * 4
+    held = [int((dev.target == number).sum()) for number in range(4)]  # type: ignore[union-attr] # classes have one
+    assert max(held) - min(held) <= 1
+    assert "fewer rows to look among make its figures lower" in notes(planned)[0].text
+
+
+def test_a_retrieval_sample_keeps_what_answers_its_queries(tmp_path: Path, tiny_model: Any) -> None:
+    folder = tiny.toy_beir(tmp_path / "help", queries=60, test=20)
+    planned = made(tiny_model(), str(folder), data__dev=0.5, guard__eval_every="1 step")
+    assert planned.looks is not None
+    assert planned.looks.items == planned.looks.of  # far below the least
+    assert planned.looks.share > 0.15
+
+
+def test_what_a_look_costs_is_counted_in_the_tokens_that_the_model_reads(tiny_model: Any) -> None:
+    planned = made(tiny_model(), pairs(40), pairs(20, 40))
+    dev = planned.scene.dev
+    assert dev is not None
+    count = counting(planned.built, planned.tokens)
+    cost = cost_of(dev, planned.data.sides.train, count)
+    whole = sum(int(count(texts, role).sum()) for role, texts in dev.texts.items())
+    assert cost.look == pytest.approx(whole)
+    assert planned.looks is not None
+    assert planned.looks.tokens == whole
+    without_store = counting(planned.built, None)
+    for role, some in dev.texts.items():
+        assert without_store(some, role).tolist() == count(some, role).tolist()
+
+
+def test_rows_of_large_data_are_counted_spread_over_all_of_them() -> None:
+    numbers = range(2 * ROWS + 7)
+    rows = prepared("pairs", {"anchor": [str(i) for i in numbers], "positive": ["a" for _ in numbers]})
+    dev = build_evalset(prepared("pairs", {"anchor": ["a"], "positive": ["b"]}), "toy-dev")
+    seen: list[Sequence[str]] = []
+
+    def count(texts: Sequence[str], role: str) -> npt.NDArray[np.int64]:
+        seen.append(texts)
+        return np.ones(len(texts), dtype=np.int64)
+
+    assert cost_of(dev, rows, count).row == 2.0
+    assert ROWS <= len(seen[0]) <= 2 * ROWS
+    assert int(seen[0][-1]) >= numbers[-2]
+
+
+def test_a_sample_of_retrieval_has_all_that_answers_it_and_a_thousand_other_documents(tmp_path: Path) -> None:
+    folder = tiny.toy_beir(tmp_path / "help", queries=240, test=20)
+    extra = ({"_id": f"e{i}", "title": "", "text": f"about {i}"} for i in range(1_500))
+    with (folder / "corpus.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(document) + "\n" for document in extra)
+    dev = shape(read(str(folder)), "train")
+    found = sampled(dev, 0.25, seed=3)
+    assert len(found) == 55
+    assert found.corpus is not None
+    needed = set(found.rows["doc_id"][:])
+    assert needed < set(found.corpus.ids)
+    assert len(found.corpus) == len(needed) + 1_000
+    assert found.rows["anchor"][:] == sampled(dev, 0.25, seed=3).rows["anchor"][:]
+    assert found.rows["anchor"][:] != sampled(dev, 0.25, seed=4).rows["anchor"][:]
