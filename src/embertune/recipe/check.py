@@ -18,6 +18,7 @@ from embertune.recipe.negatives import problems_of_negatives
 from embertune.recipe.options import filled, problems_of_options
 from embertune.recipe.positives import guide_conflicts
 from embertune.recipe.prefix import problems_of_prefix
+from embertune.recipe.saving import problems_of_saving
 from embertune.recipe.scaling import problems_of_rate
 from embertune.recipe.sections import Recipe, TrainSection
 from embertune.recipe.smaller import problems_of_smaller
@@ -104,6 +105,9 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
     yield from problems_of_rates(train.layer_rates, train.loss)
     yield from problems_of_freezing(train.freeze, train.unfreeze, dev=recipe.data.dev != "none")
     yield from problems_of_prefix(train.prefix_cache, train.freeze, train.extra)
+    yield from problems_of_saving(
+        train.save_every, train.keep_checkpoints, written="keep_checkpoints" in train.model_fields_set
+    )
     yield from _chunk_conflicts(train)
     yield from problems_of_extra(train.extra)
     yield from _data_conflicts(recipe)

@@ -52,9 +52,10 @@ _INSTEAD = {
         per_device_eval_batch_size prediction_loss_only eval_do_concat_batches eval_use_gather_object
         eval_accumulation_steps include_for_metrics batch_eval_metrics bf16_full_eval fp16_full_eval do_train do_eval
         do_predict""",
+    "use train.save_every": "save_strategy save_steps",
+    "use train.keep_checkpoints": "save_total_limit",
     "leave it out: embertune saves the best state itself": """
-        load_best_model_at_end save_strategy save_steps save_only_model save_on_each_node save_total_limit
-        enable_jit_checkpoint push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push
+        load_best_model_at_end save_only_model save_on_each_node enable_jit_checkpoint push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push
         hub_revision""",
     "leave it out: every step is in history.jsonl": """
         logging_strategy logging_steps logging_first_step log_on_each_node logging_nan_inf_filter

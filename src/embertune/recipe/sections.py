@@ -17,7 +17,7 @@ from embertune.recipe.optimizers import OptimizerName, OptimizerOptions
 from embertune.recipe.schedules import ScheduleName, ScheduleOptions
 from embertune.recipe.section import Section, leaf
 from embertune.recipe.smaller import Layers, Matryoshka, Rate, Rates
-from embertune.recipe.units import StretchText
+from embertune.recipe.units import EveryText, StretchText
 
 Auto = Literal["auto"]
 Nothing = Literal["none"]
@@ -296,6 +296,17 @@ class TrainSection(Section):
         None,
         "keep a moving average of the weights with this decay; it is what dev measures and what is saved",
         "null or a number between 0 and 1, such as 0.999",
+    )
+    save_every: EveryText | None = leaf(
+        "auto",
+        "how often all that training knows is written down, so that it goes on after a kill; it also is after every "
+        "phase; auto is a tenth of the run, but at least 100 steps; null never",
+        "auto, null, or steps or a share of an epoch: '500 steps', '0.25 epoch'",
+    )
+    keep_checkpoints: Annotated[int, Field(ge=1)] | None = leaf(
+        2,
+        "how many of these checkpoints stay while training goes on; null with save_every: null",
+        "a whole number of at least 1, or null",
     )
     precision: Auto | Precision = leaf(
         "auto",
