@@ -124,7 +124,8 @@ def test_chance_goes_on_where_it_stood() -> None:
 
 def test_the_keeper_keeps_what_was_best_and_not_what_came_after(tiny_model: Loader) -> None:
     model, keeper = tiny_model(), Keeper()
-    keeper.keep(model, Snapshot({"optimizer/a": torch.ones(2)}, {"scale": {"scale": 2.0}}))
+    keeper.keep(model)
+    keeper.learn(Snapshot({"optimizer/a": torch.ones(2)}, {"scale": {"scale": 2.0}}))
     best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with torch.no_grad():
         for parameter in model.parameters():

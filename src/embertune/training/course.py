@@ -15,8 +15,8 @@ from embertune.recipe.freezing import ThawSection
 from embertune.recipe.positives import sampler_of
 from embertune.recipe.schedules import problems_of_warmup
 from embertune.training.balanced import batches_of, told
-from embertune.training.batches import Batches
-from embertune.training.renewal import boundaries
+from embertune.training.batches import Batches, Stream
+from embertune.training.renewal import as_planned, boundaries
 from embertune.training.thaw import ramp_steps, thaw_steps, thawed, thaws
 
 
@@ -103,6 +103,21 @@ def plan_course(train: Prepared, recipe: Recipe, frozen: Frozen = NOTHING) -> Co
     if problems := list(problems_of_warmup(settings.warmup, steps, course.per_epoch)):
         raise RecipeError(problems)
     return course
+
+
+def stream_of(train: Prepared, recipe: Recipe, course: Course, steps: tuple[int, int], origin: int = 0) -> Stream:
+    """The batches of the first of `steps` to the last (exclusive), in the passes over the rows that they belong to.
+
+    From batch `origin` on, passes are counted anew, and their orders are others than those before.
+    """
+    plan = batches_of(train, recipe, sampler_of(recipe.train, train.shape))
+
+    def own(seed: int, epoch: int) -> Batches:
+        return plan(seed, origin + epoch)  # no pass before had so high a number
+
+    passes = own if origin else as_planned(plan, course.batches_of_epochs)
+    first, last = (min(course.batches, step * course.accumulate) for step in steps)
+    return Stream(passes, recipe.seed, last - origin, first - origin)
 
 
 def _in_phases(course: Course, renewals: Sequence[int], frozen: Frozen, thaw: ThawSection | None) -> Course:

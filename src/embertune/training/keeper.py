@@ -18,11 +18,14 @@ class Keeper:
         self.learned: Snapshot | None = None
         self.times = 0
 
-    def keep(self, model: nn.Module, learned: Snapshot | None = None) -> None:
+    def keep(self, model: nn.Module) -> None:
         """These weights are the best so far."""
         self.best = Snapshot(model.state_dict()).copied(self.best)
-        self.learned = learned.copied(self.learned) if learned else None
         self.times += 1
+
+    def learn(self, learned: Snapshot) -> None:
+        """All that was learnt until the best state was kept."""
+        self.learned = learned.copied(self.learned)
 
     def give(self, model: nn.Module) -> None:
         """Leave `model` with the best weights, where there were any."""

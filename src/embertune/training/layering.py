@@ -52,7 +52,8 @@ class Layering:
         own = {id(p) for group in self.groups for p in group.parameters}
         order = sorted(self.parameters.items(), key=lambda item: (item[0] in heads, item[1].ndim <= 1))
         self.clipped = [p for _, p in order if id(p) in own]  # a sum in an order that does not hang on rates
-        self.frozen = course.phases[0].frozen
+        self.frozen = self.planned = course.phases[0].frozen
+        self.deeper = 0  # so many blocks are frozen by a remedy, whatever was planned
         self.thawed_at: dict[str, int] = {}
         self.thaws = 0  # of those that dev decides over
         self.average = None if settings.average is None else Average(settings.average)
@@ -82,6 +83,9 @@ class Layering:
     def begin(self, phase: Phase) -> list[str]:
         """The rows that are thawed with the phase, from now on part of the training."""
         left = thawed(phase.frozen, self.section, self.thaws) if self.section and self._by_dev else phase.frozen
+        self.planned = left
+        if self.deeper > left.blocks:
+            left = Frozen(self.deeper, embeddings=True, patterns=left.patterns)
         before, after = self.frozen.names(self.table), left.names(self.table)
         new = [row.name for row in self.rows if set(row.parameters) & before and not set(row.parameters) & after]
         self.frozen = left
@@ -126,7 +130,9 @@ class Layering:
 
     def waiting(self, step: int) -> bool:
         """Whether a thaw is still to come after `step`: until then, dev says nothing about the end of training."""
-        if self.section is not None and self._by_dev:
+        if self.section is None:
+            return False
+        if self._by_dev:
             return self.thaws < thaws(self.course.phases[0].frozen, self.section)
         return any(phase.first >= step and phase.frozen != self.frozen for phase in self.course.phases)
 

@@ -6,6 +6,7 @@ Losses, batches, packing and precision are those of the run it is made for; the 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -117,8 +118,8 @@ def proposed(points: Sequence[Point]) -> Found:
 def range_test(model: SentenceTransformer, train: Prepared, recipe: Recipe, around: Surroundings) -> list[Point]:
     """Train `model` while the rate grows, until the loss explodes, and give it its weights back.
 
-    A loss that is not finite ends the test as well; `TrainingError` where the very first is none, and for a run of too
-    few steps.
+    A loss that is not finite ends the test as well; `TrainingError` where the very first is none, for a model whose
+    weights are not finite, and for a run of too few steps.
     """
     low, high = OPTIMIZERS[recipe.train.optimizer].tried
     steps = min(STEPS, plan_course(train, recipe).steps)
@@ -131,6 +132,8 @@ def range_test(model: SentenceTransformer, train: Prepared, recipe: Recipe, arou
     assert highest is not None
 
     def enough(loss: float) -> bool:
+        if not math.isfinite(loss):
+            return True
         losses.append(loss)
         return exploded(losses)
 
@@ -142,10 +145,9 @@ def range_test(model: SentenceTransformer, train: Prepared, recipe: Recipe, arou
     try:
         for phase in course.phases:
             session.run(phase)
-    except TrainingError:
-        if not losses:
-            raise
     finally:
         kept.give(model)
         model.eval()
+    if not losses:
+        raise TrainingError("--find-rate", "the very first loss is not finite", "look at the rows, or at the model")
     return points_of(rates, losses)
