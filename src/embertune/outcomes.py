@@ -170,6 +170,21 @@ def row_table(row: Mapping[str, str], width: int = 200) -> Table:
     return table
 
 
+def advice_lines(result: Result) -> list[str]:
+    """The diagnosis, the remedies, and what to try next, as markup."""
+    lines = []
+    if result.diagnosis:
+        reason = f": {result.diagnosis_reason}" if result.diagnosis_reason else ""
+        lines.append(f"seen:   {escape(result.diagnosis + reason)}")
+    for one in result.remedies:
+        told = f"remedy {one.rung} at step {one.step:,}{f': {one.result}' if one.result else ''}"
+        lines.append(f"        {escape(told)}")
+    for place, piece in enumerate(result.advice):
+        head = "try:    " if not place else "        "
+        lines.append(f"{head}[bold]{escape(piece.setting)}[/]: {escape(piece.what)} [dim]({escape(piece.why)})[/]")
+    return lines
+
+
 def record_of(result: Result) -> dict[str, Any]:
     record = {key: value for key, value in asdict(result).items() if key != "change"}
     change = {name: asdict(one) for name, one in result.change.items()}

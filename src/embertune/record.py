@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,11 +16,13 @@ from embertune.data.prepared import Note
 from embertune.data.shapes import describe
 from embertune.engine.paths import path_of
 from embertune.evaluate.proof import Proof
+from embertune.lessons import lessons
 from embertune.manifest import hardware, manifest, versions
 from embertune.plan import Plan
 from embertune.recipe.explain import to_yaml
 from embertune.recipe.measured import as_record
 from embertune.report import Facts, Side
+from embertune.report.story import story
 from embertune.rundir import AUDIT, HISTORY, MANIFEST, MODEL, Asked, RunDir, write_json
 from embertune.training.fit import Fit
 
@@ -68,7 +71,8 @@ def _machine(planned: Plan) -> dict[str, Any]:
 def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, proof: Proof, clock: Clock) -> Facts:
     """Everything that report and model card are drawn from."""
     resolved, built = planned.resolved, planned.built
-    history = folder.file(HISTORY).read_text(encoding="utf-8").splitlines()
+    history = [json.loads(line) for line in folder.file(HISTORY).read_text(encoding="utf-8").splitlines()]
+    told = story(history, resolved.recipe.guard.metric)
     return Facts(
         title=planned.data.sides.train.name,
         base_model=resolved.recipe.model.name or "a model handed over from Python",
@@ -84,13 +88,21 @@ def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, pro
         findings=planned.findings,
         negatives=planned.mined,
         layers=fitted.layers,
-        history=[json.loads(line) for line in history],
+        history=history,
         timing=dict(clock.seconds),
         environment={**versions(), **{name: str(value) for name, value in _machine(planned).items()}},
         model_path=folder.file(MODEL),
         examples=resolved.recipe.report.examples,
         metric=resolved.recipe.guard.metric,
+        advice=lessons(planned, fitted, proof, told, history),
     )
+
+
+def further(facts: Facts, thresholds: Mapping[str, Any], size: Mapping[str, Any]) -> dict[str, Any]:
+    """What metrics.json keeps beside scores and choice; `size` is that of the baseline and of the trained model."""
+    told = story(facts.history, facts.metric).as_record()
+    advice = [one.as_record() for one in facts.advice]
+    return {"thresholds": thresholds, "timing": facts.timing, "size": size, **told, "advice": advice}
 
 
 def _sides(planned: Plan) -> list[Side]:

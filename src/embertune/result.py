@@ -10,6 +10,8 @@ from typing import Any
 from embertune.choose import Choice
 from embertune.evaluate.bootstrap import Change
 from embertune.evaluate.proof import Proof, Verdict
+from embertune.recipe.advice import Advice
+from embertune.report.story import Remedy
 from embertune.rundir import METRICS, MODEL, REPORT_HTML, read_json, write_json
 
 
@@ -18,6 +20,8 @@ class Result:
     """A finished run. Metric names are full (`nli-test_cosine_accuracy`); `change` has an interval for each.
 
     `baseline` and `tuned` are empty, and `primary` None, where there is no test. `model` is the saved model's folder.
+    `diagnosis` is the guard's last word, `diagnosis_reason` why, both empty where it had none; `remedies` are those
+    that were taken, `advice` what to try next.
     """
 
     out: Path
@@ -30,6 +34,10 @@ class Result:
     chosen: str
     reason: str
     timing: Mapping[str, float]
+    diagnosis: str = ""
+    diagnosis_reason: str = ""
+    remedies: tuple[Remedy, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
     @property
     def model(self) -> Path:
@@ -42,26 +50,13 @@ class Result:
         return self.out / REPORT_HTML
 
 
-def keep(
-    out: Path,
-    proof: Proof,
-    choice: Choice,
-    thresholds: Mapping[str, float],
-    timing: Mapping[str, float],
-    size: Mapping[str, Any],
-) -> Result:
+def keep(out: Path, proof: Proof, choice: Choice, further: Mapping[str, Any]) -> Result:
     """Write metrics.json, which makes the run a finished one, and return what it says.
 
-    `size` has that of the baseline and that of the trained model, ready for JSON.
+    `further` has what else is kept in it, ready for JSON: thresholds, seconds by stage, the size of the baseline and of
+    the trained model, what the guard saw and what to try next.
     """
-    record = {
-        **proof.as_record(),
-        "chosen": choice.chosen,
-        "reason": choice.reason,
-        "thresholds": dict(thresholds),
-        "timing": dict(timing),
-        "size": dict(size),
-    }
+    record = {**proof.as_record(), "chosen": choice.chosen, "reason": choice.reason, **further}
     write_json(out / METRICS, record)
     return read_result(out)
 
@@ -70,6 +65,7 @@ def read_result(out: Path) -> Result:
     """The result that a finished run left in its folder."""
     record = read_json(out / METRICS)
     change = {name: Change(**_numbers(values)) for name, values in record["change"].items()}
+    diagnosis = record["diagnosis"] or {}
     return Result(
         out,
         record["verdict"],
@@ -81,6 +77,10 @@ def read_result(out: Path) -> Result:
         record["chosen"],
         record["reason"],
         record["timing"],
+        diagnosis.get("name", ""),
+        diagnosis.get("reason", ""),
+        tuple(Remedy(**one) for one in record["remedies"]),
+        tuple(Advice(**one) for one in record["advice"]),
     )
 
 

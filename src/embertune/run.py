@@ -21,7 +21,7 @@ from embertune.model.save import save
 from embertune.negatives import mining_anew
 from embertune.plan import Plan, inputs, plan, read, with_audit, with_own_loss
 from embertune.recipe import Recipe
-from embertune.record import Clock, facts_of_run, write_start
+from embertune.record import Clock, facts_of_run, further, write_start
 from embertune.report import to_card, write
 from embertune.result import Result, keep, read_result
 from embertune.rundir import HISTORY, MODEL, Asked, RunDir, claim, is_finished, measured_in, told_plainly
@@ -85,7 +85,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         save(planned.built.model, folder.file(MODEL), card=to_card(facts))
         write(facts, folder.path)
         unpack(planned.built.model)
-        return keep(folder.path, proof, choice, cuts, clock.seconds, planned.smaller.record())
+        return keep(folder.path, proof, choice, further(facts, cuts, planned.smaller.record()))
 
 
 def finished(out: Path, watch: Watcher) -> Result:

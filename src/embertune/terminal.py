@@ -17,6 +17,7 @@ from rich.syntax import Syntax
 from embertune import caches
 from embertune.outcomes import (
     BENCH_NOTE,
+    advice_lines,
     amount,
     bench_head,
     bench_table,
@@ -143,6 +144,8 @@ class Terminal:
         colour = _COLOURS.get(result.verdict, "yellow")
         self.console.print(f"\n[bold {colour}]{escape(result.sentence)}[/]", soft_wrap=True)
         self.console.print(f"saved: {result.chosen}, {escape(result.reason)}", soft_wrap=True)
+        for line in advice_lines(result):
+            self.console.print(line, soft_wrap=True)
         self.console.print(f"model:  {result.model}\nreport: {result.report}", soft_wrap=True, markup=False)
 
     def recipe(self, path: Path, begun: Begun) -> None:

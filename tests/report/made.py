@@ -13,6 +13,7 @@ from embertune.data.findings import Finding
 from embertune.data.prepared import Note
 from embertune.evaluate.bootstrap import Change
 from embertune.evaluate.proof import Counts, Proof
+from embertune.recipe.advice import Advice
 from embertune.report.facts import Facts, Side
 
 #: What may come in a text of the data. Each holds a word of its own by which it is found in an output.
@@ -145,3 +146,51 @@ def hostile(examples: bool) -> Facts:
         [Finding("empty", "dev", "texts", 7, 9, texts)],
     )
     return facts(rows=found, notes=left_out, findings=told, examples=examples)
+
+
+def guarded(**changes: Any) -> Facts:
+    """A run that overfits at step 180, is halved and frozen, skips two steps, thaws a layer and ends with advice."""
+    made = facts(history=guarded_history(), advice=advices())
+    return replace(made, **changes)
+
+
+def guarded_history() -> list[dict[str, Any]]:
+    """The calm history with what a guard adds to it."""
+    records: list[dict[str, Any]] = []
+    for record in history(300, 30):
+        step = record["step"]
+        if "dev" in record:
+            share = step / 300
+            signs = {
+                "train_loss": 1.9 * math.exp(-4 * share) + 0.05,
+                "dev_loss": 1.9 * math.exp(-4 * share) + 0.3 * share,
+            }
+            name, reason = _DIAGNOSES[0] if step < 180 else _DIAGNOSES[1]
+            seen = {"signs": signs, "best": step == 210, "stop": ""}
+            records.append({**record, "epoch": share * 5, **seen, "diagnosis": name if step else "", "reason": reason})
+        else:
+            records.append(record)
+        records += _AFTER.get(step, []) if "dev" in record else []
+    return records
+
+
+_DIAGNOSES = (
+    ("improving", "accuracy@1 from 0.55 (step 0) to 0.68"),
+    ("overfitting", "accuracy@1 from 0.69 (step 150) to 0.67 is a fall of 3.4 standard errors"),
+)
+#: What stands in a history after the look of a step.
+_AFTER: dict[int, list[dict[str, Any]]] = {
+    60: [{"step": 60, "epoch": 1.0, "thawed": ["block 3"]}],
+    90: [{"step": 95, "epoch": 1.5, "loss": None, "skipped": "loss is nan"}, {"step": 96, "skipped": "loss is nan"}],
+    180: [{"step": 180, "epoch": 3.0, "remedy": "rate", "reason": "dev fell", "back_to": 150, "result": None}],
+    210: [{"step": 210, "remedy_result": "rate", "value": 0.7, "text": "dev rose from 0.69 to 0.7"}],
+    270: [{"step": 270, "epoch": 4.5, "remedy": "freeze", "reason": "dev <fell>", "back_to": 210, "result": None}],
+}
+
+
+def advices() -> list[Advice]:
+    """Two, one of them with a source."""
+    return [
+        Advice("train.epochs", "4 instead of 5", "dev was best after 3.5 passes of 5.0", "Prechelt 1998"),
+        Advice("data.dev", "more than 260 rows", "a difference in accuracy@1 is known to ±0.04"),
+    ]

@@ -36,7 +36,7 @@ def _opened(facts: Facts, folder: Path) -> tuple[str, str]:
     return done.stdout, "\n".join(console)
 
 
-@pytest.mark.parametrize("facts", [made.facts(), made.hostile(True)], ids=["calm", "hostile"])
+@pytest.mark.parametrize("facts", [made.guarded(), made.hostile(True)], ids=["guarded", "hostile"])
 def test_a_browser_shows_every_section_and_complains_about_nothing(facts: Facts, tmp_path: Path) -> None:
     dom, console = _opened(facts, tmp_path)
     assert [name for name in SECTIONS if f'id="{name}"' not in dom] == []

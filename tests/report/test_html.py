@@ -64,6 +64,7 @@ def _nothing_measured() -> Facts:
 
 PAGES = {
     "calm": made.facts(),
+    "guarded": made.guarded(),
     "hostile": made.hostile(examples=True),
     "hidden": made.hostile(examples=False),
     "bare": _nothing_measured(),
@@ -175,3 +176,33 @@ def test_findings_stand_in_a_table_with_what_was_done_and_their_examples() -> No
 def test_without_findings_and_notes_nothing_was_changed() -> None:
     assert "Nothing was removed or changed." in Page(to_html(made.facts(notes=[], findings=[]))).text
     assert "Nothing was removed or changed." not in Page(to_html(made.facts(notes=[]))).text
+
+
+def test_the_guard_has_a_section_with_diagnosis_remedies_and_advice() -> None:
+    written = to_html(made.guarded())
+    text = " ".join(Page(written).text.split())
+    for expected in (
+        "Overfitting. Accuracy@1 from 0.69 (step 150) to 0.67 is a fall of 3.4 standard errors.",
+        "2 steps changed nothing",
+        "Dev fell; back to step 150. Dev rose from 0.69 to 0.7.",
+        "Dev <fell>; back to step 210.",
+        "train.epochs 4 instead of 5",
+        "Dev was best after 3.5 passes of 5.0. Prechelt 1998",
+        "All 11 looks at dev",
+    ):
+        assert expected in text, expected
+    assert text.index("Learning curves") < text.index("What the guard saw") < text.index("Data")
+    assert 'id="guard"' not in to_html(made.facts(history=[]))
+
+
+def test_every_chart_marks_what_happened_and_losses_without_dropout_have_one_of_their_own() -> None:
+    written = to_html(made.guarded())
+    assert written.count('<figure class="chart signed">') == 3
+    for kind, count in (("remedy", 2), ("thawed", 1), ("skipped", 2)):
+        assert written.count(f'class="mark {kind}"') == 3 * count
+    assert written.count('class="sign-of"') == 6
+    assert "best state at step 210" in written.split("loss without dropout")[1]
+    assert "dotted line layers were thawed" in " ".join(written.split())
+    calm = to_html(made.facts())
+    assert calm.count('<figure class="chart">') == 2
+    assert 'class="mark' not in calm

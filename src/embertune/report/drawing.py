@@ -7,8 +7,8 @@ phone: lines are SVG paths in a box of 100 by 100, labels are HTML beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from embertune.evaluate.bootstrap import Change
@@ -16,6 +16,7 @@ from embertune.report.curves import Curves, Point
 from embertune.report.numbers import number
 from embertune.report.results import Row
 from embertune.report.scale import Scale, Tick, spanning
+from embertune.report.story import Story
 
 Tone = Literal["gain", "loss", "unclear"]
 
@@ -41,8 +42,21 @@ class Marker:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """Something that happened at a step: a line over the whole height, with a sign above it where `sign` is one."""
+
+    x: float
+    kind: str
+    label: str
+    sign: str = ""
+
+
+@dataclass(frozen=True)
 class Chart:
-    """A chart over the steps. `lines`: class of the style sheet to SVG path; `level` is a height to compare with."""
+    """A chart over the steps. `lines`: class of the style sheet to SVG path; `level` is a height to compare with.
+
+    `names` says what lines are, where there are several.
+    """
 
     title: str
     lines: dict[str, str]
@@ -51,6 +65,8 @@ class Chart:
     markers: tuple[Marker, ...] = ()
     best: Marker | None = None
     level: float | None = None
+    names: tuple[tuple[str, str], ...] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 def tone(change: Change) -> Tone:
@@ -74,15 +90,50 @@ def interval(change: Change | None, scale: Scale) -> Interval | None:
     return Interval(low, point, high, scale.at(0.0), tone(change))
 
 
-def charts(curves: Curves) -> list[Chart]:
-    """The loss and the dev metric over the same steps; a chart without points is left out."""
+def charts(curves: Curves, told: Story | None = None) -> list[Chart]:
+    """Losses and the dev metric over the same steps, with what happened on the way; one without points is left out."""
     steps = Scale(0.0, max(1.0, float(curves.last_step)))
+    told = told or Story()
     made = []
     if curves.loss:
         made.append(_loss(curves, steps))
+    if chart := _probes(told, curves.best, steps):
+        made.append(chart)
     if curves.dev:
         made.append(_dev(curves, steps))
-    return made
+    return [replace(chart, marks=tuple(_marks(told, steps))) for chart in made]
+
+
+def _marks(told: Story, steps: Scale) -> Iterator[Mark]:
+    """What happened, remedies numbered in their order."""
+    for event in told.events:
+        yield Mark(steps.at(event.step), event.kind, f"step {event.step:,}: {event.text}")
+    for number_, remedy in enumerate(told.remedies, start=1):
+        yield Mark(steps.at(remedy.step), "remedy", f"step {remedy.step:,}: remedy {remedy.rung}", str(number_))
+
+
+def _probes(told: Story, best: Point | None, steps: Scale) -> Chart | None:
+    """The losses without dropout, on rows of train and of dev."""
+    named = (("probe", "train rows", "train_loss"), ("held", "dev rows", "dev_loss"))
+    found = {name: _finite((look.step, getattr(look, of)) for look in told.looks) for name, _, of in named}
+    found = {name: points for name, points in found.items() if len(points) > 1}
+    if not found:
+        return None
+    heights = spanning((value for points in found.values() for _, value in points), margin=0.1)
+    chosen = next((point for point in found.get("held", ()) if best and point[0] == best[0]), None)
+    mark = _marker(steps, heights)
+    return Chart(
+        "loss without dropout",
+        {name: _path(points, steps, heights) for name, points in found.items()},
+        _steps(steps),
+        _heights(heights),
+        best=mark(chosen) if chosen else None,
+        names=tuple((name, words) for name, words, _ in named if name in found),
+    )
+
+
+def _finite(pairs: Iterable[tuple[int, float | None]]) -> list[Point]:
+    return [(float(step), value) for step, value in pairs if value is not None and math.isfinite(value)]
 
 
 def _loss(curves: Curves, steps: Scale) -> Chart:

@@ -11,6 +11,7 @@ from embertune.choose import Choice
 from embertune.data.findings import Finding
 from embertune.data.prepared import Note
 from embertune.evaluate.proof import Proof
+from embertune.recipe.advice import Advice
 from embertune.watch import LayerLine
 
 
@@ -35,7 +36,7 @@ class Facts:
     `history` holds the records of history.jsonl, `timing` seconds per stage, `rows` three parsed rows.
     `examples` false means that no text of the data may be shown: then `rows` is not drawn, nor are examples of notes.
     `metric` is the dev metric that steered training, None without dev. `negatives` is what audit.json keeps of mining.
-    `layers` is the table of layers, empty where nothing was trained.
+    `layers` is the table of layers, empty where nothing was trained, `advice` what to try next.
     """
 
     title: str
@@ -58,3 +59,4 @@ class Facts:
     findings: Sequence[Finding] = ()
     negatives: Mapping[str, Any] | None = None
     layers: Sequence[LayerLine] = ()
+    advice: Sequence[Advice] = ()

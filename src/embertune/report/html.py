@@ -22,6 +22,7 @@ from embertune.report.negatives import scores
 from embertune.report.results import Row, groups, level, primary
 from embertune.report.scale import Scale, Tick
 from embertune.report.shown import ROWS, begun, shortened, visible
+from embertune.report.story import story
 
 #: A sign beside each verdict, so that it does not hang on a colour.
 SIGNS = {"better": "▲", "worse": "▼", "no clear change": "◆", "too few to tell": "?", "unmeasured": "–"}
@@ -63,6 +64,7 @@ def to_html(facts: Facts) -> str:
     about = {side.name: f"{side.shape}, {side.rows:,} rows" for side in facts.sides if side.role == "test"}
     main = [(group.name, about.get(group.name, ""), group.main) for group in found]
     further = [(group.name, "", group.further) for group in found if group.further]
+    told = story(facts.history, facts.metric)
     scale = common_scale([row for _, _, rows in main for row in rows])
     page = _template().render(
         facts=facts,
@@ -70,7 +72,8 @@ def to_html(facts: Facts) -> str:
         primary=primary(found),
         main=_table(main, scale),
         further=_table(further, common_scale([row for _, _, rows in further for row in rows])),
-        charts=charts(curves(facts.history, facts.metric, facts.best_step)),
+        charts=charts(curves(facts.history, facts.metric, facts.best_step), told),
+        story=told,
         rows=list(facts.rows)[:ROWS] if facts.examples else [],
         negatives=scores(facts.negatives),
         layers=[] if alike(facts.layers) else list(zip(facts.layers, shares(facts.layers), strict=True)),

@@ -14,6 +14,7 @@ from embertune.report.negatives import scores
 from embertune.report.results import Group, Row, groups, level
 from embertune.report.shown import ROWS, begun, code, code_cell, fenced, prose, shortened
 from embertune.report.sparks import sparkline
+from embertune.report.story import story
 
 #: Evaluations that the table of the dev metric shows; of more, some in between are left out.
 LOOKS = 10
@@ -25,6 +26,7 @@ def to_markdown(facts: Facts) -> str:
         *_verdict(facts),
         *_results(facts),
         *_training(facts),
+        *_guard(facts),
         *_data(facts),
         *_time(facts),
         "## Load the model",
@@ -100,6 +102,38 @@ def _training(facts: Facts) -> Iterator[str]:
         yield f"Dev {code(found.metric or '')}: `{sparkline([value for _, value in found.dev], 40)}`"
         yield _looks(found)
     yield from _layers(facts)
+
+
+def _guard(facts: Facts) -> Iterator[str]:
+    """The diagnosis, the remedies with what came of them, and what to try next."""
+    told = story(facts.history, facts.metric)
+    if not (told.diagnosis or told.remedies or told.skipped or facts.advice):
+        return
+    yield "## What the guard saw"
+    if last := told.diagnosis:
+        yield f"**{prose(begun(last.diagnosis))}.** {prose(begun(last.reason))}{'.' if last.reason else ''}".rstrip()
+    losses = [("train", [look.train_loss for look in told.looks]), ("dev", [look.dev_loss for look in told.looks])]
+    for name, values in losses:
+        if known := [value for value in values if value is not None]:
+            yield f"Loss without dropout, {name} rows: `{sparkline(known, 40)}`"
+    if told.skipped:
+        yield f"{told.skipped:,} steps changed nothing, since loss or gradients were not finite."
+    if told.remedies:
+        lines = [
+            f"| {one.step:,} | {prose(one.rung)} | {prose(one.reason)}; back to step {one.back_to:,} | "
+            f"{prose(one.result)} |"
+            for one in told.remedies
+        ]
+        yield "\n".join(["| step | remedy | why | what came of it |", "|--:|---|---|---|", *lines])
+    if facts.advice:
+        yield "### What to try next"
+        yield "\n".join(_advice(facts))
+
+
+def _advice(facts: Facts) -> Iterator[str]:
+    for place, one in enumerate(facts.advice, start=1):
+        source = f" ({prose(one.source)})" if one.source else ""
+        yield f"{place}. {code(one.setting)}: {prose(one.what)}. {prose(begun(one.why))}{source}."
 
 
 def _layers(facts: Facts) -> Iterator[str]:
