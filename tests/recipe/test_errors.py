@@ -77,6 +77,12 @@ def test_several_problems_stand_on_lines_of_their_own_under_the_name_of_the_file
         ("train.warmup", "0.1", "found '0.1', which needs a number and a unit, such as '500 steps', '0.25 epoch'"),
         ("train.warmup", "auto", "found 'auto', which needs a number and a unit, such as '500 steps', '0.25 epoch'"),
         ("train.warmup", "3 evaluations", "found '3 evaluations', which counts in steps or epochs; write a share"),
+        (
+            "train.freeze",
+            True,
+            "found True; write null, auto, a number of layers, a share such as 0.5, 'all but 1', or a",
+        ),
+        ("train.freeze", ["*.bias"], "found ['*.bias']; write null, auto, a number of layers, a share"),
         ("train.optimizer_options.betas", [0.9], "found (0.9,); write two numbers from 0 to below 1"),
         ("train.weight_decay", True, "found True; write a number from 0 to 1"),
         ("train.batch_size", 16.0, "found 16.0; write auto or a whole number of at least 2"),
@@ -109,7 +115,25 @@ def test_a_value_of_the_wrong_kind_is_told_with_what_may_stand_there(path: str, 
     assert message in found
 
 
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(1.0, "found 1.0"), (-1, "found -1"), ("all but one", "found 'all but one', which needs a number, a share, or")],
+)
+def test_what_is_short_for_a_section_is_told_once_and_under_the_leaf_it_stands_for(value: Any, found: str) -> None:
+    (told,) = problems(train__freeze=value)
+    assert told.startswith(f"train.freeze.layers: {found}")
+    assert told.endswith("write null, a number of layers, a share such as 0.5, or 'all but 1'")
+
+
+def test_an_unknown_key_in_a_section_that_may_be_a_word_is_told_once() -> None:
+    assert problems(train__freeze={"layer": 3}) == ["train.freeze.layer: unknown key; did you mean 'layers'?"]
+
+
 CONFLICTS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"train.freeze": 0, "train.unfreeze": "1 epoch"},
+        "train.freeze: found no layers next to train.unfreeze, which thaws layers; write a number of layers",
+    ),
     (
         {"train.max_steps": 5, "train.epochs": 2},
         "train.max_steps: found 5 next to train.epochs: 2.0; write one of them",
@@ -164,6 +188,19 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
     (
         {"data.dev": "none", "guard.eval_every": "5 steps"},
         "guard.eval_every: has no effect without dev rows; leave it out, or give data.dev",
+    ),
+    (
+        {"guard.patience": None, "guard.min_change": 0.01},
+        "guard.min_change: has no effect without guard.patience; leave it out, or give guard.patience",
+    ),
+    (
+        {"guard.min_change": None},
+        "guard.min_change: found null with guard.patience; write auto, or 0 for any difference",
+    ),
+    (
+        {"guard.min_change": "2 errors"},
+        "guard.min_change: found '2 errors', which is neither a number nor so many standard errors, such as "
+        "'1 standard error'; write auto, a difference such as 0.002, or '1 standard error'",
     ),
     ({"guard.metric": None}, "guard.metric: found null with dev rows; write auto, or data.dev: none"),
     (

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from embertune.errors import Problem
 from embertune.recipe.remedying import OnOverfit, Remedies, with_remedies
 from embertune.recipe.section import Section, leaf
-from embertune.recipe.units import EveryText, PatienceText
+from embertune.recipe.units import ErrorsText, EveryText, PatienceText
 
 
 class GuardSection(Section):
@@ -24,10 +24,16 @@ class GuardSection(Section):
     patience: PatienceText | None = leaf(
         "3 evaluations", "how long dev may fail to improve before training stops", "null, '3 evaluations' or '3 epochs'"
     )
+    min_change: Annotated[float, Field(ge=0)] | ErrorsText | None = leaf(
+        "auto",
+        "by how much dev must be better than when it last was, for patience to begin anew; standard errors are those "
+        "of the difference on the same items; null where there is no patience",
+        "auto, a difference such as 0.002, or '1 standard error'",
+    )
     metric: str | None = leaf(
         "auto",
-        "the dev metric that chooses the best state; null where there is no dev",
-        "auto or a metric such as cosine_accuracy",
+        "the dev metric that chooses the best state, or loss, the loss on dev rows; null where there is no dev",
+        "auto, loss, or a metric such as cosine_accuracy",
     )
     budget: Annotated[float, Field(gt=0, le=1)] | None = leaf(
         0.15,
@@ -54,7 +60,7 @@ class GuardSection(Section):
 
 
 #: Settings that say nothing where there is no dev; all are null there once resolved.
-ON_DEV = ("eval_every", "patience", "metric", "budget")
+ON_DEV = ("eval_every", "patience", "min_change", "metric", "budget")
 
 
 def problems_of_guard(guard: GuardSection, *, dev: bool) -> Iterator[Problem]:
@@ -69,6 +75,15 @@ def problems_of_guard(guard: GuardSection, *, dev: bool) -> Iterator[Problem]:
             if name in guard.model_fields_set and getattr(guard, name) not in (None, "auto"):
                 yield Problem(f"guard.{name}", "has no effect without dev rows", "leave it out, or give data.dev")
         return
+    yield from _problems_of_change(guard)
     for name in ("eval_every", "metric"):
         if getattr(guard, name) is None:
             yield Problem(f"guard.{name}", "found null with dev rows", "write auto, or data.dev: none")
+
+
+def _problems_of_change(guard: GuardSection) -> Iterator[Problem]:
+    if guard.patience is None and guard.min_change not in (None, "auto"):
+        remedy = "leave it out, or give guard.patience"
+        yield Problem("guard.min_change", "has no effect without guard.patience", remedy)
+    if guard.patience is not None and guard.min_change is None:
+        yield Problem("guard.min_change", "found null with guard.patience", "write auto, or 0 for any difference")

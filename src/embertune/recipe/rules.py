@@ -330,12 +330,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "guard.min_change",
-        When("there is patience", lambda _, r: r.guard.patience is not None),
+        When("there is a dev set, and patience", lambda f, r: f.looking is not None and r.guard.patience is not None),
         _const("1 standard error"),
-        "less than the dev set can tell begins no patience anew: Dodge et al. 2020, arXiv:2002.06305",
-        MEASURED,
+        "a gain that chance may make begins no patience anew",
+        "the one-standard-error rule: Hastie et al. 2009, The Elements of Statistical Learning, section 7.10",
     ),
-    Rule("guard.min_change", OTHERWISE, _const(None), "no patience", ""),
+    Rule(
+        "guard.min_change", When("no patience", lambda _, r: r.guard.patience is None), _const(None), "no patience", ""
+    ),
     Rule(
         "guard.metric",
         When("there is a dev set", lambda f, _: f.dev_metric != ""),

@@ -1,4 +1,4 @@
-"""Settings with a unit: `3 evaluations`, `3 epochs`, `500 steps`, `0.25 epoch`."""
+"""Settings with a unit: `3 evaluations`, `3 epochs`, `500 steps`, `0.25 epoch`, `1 standard error`."""
 
 from __future__ import annotations
 
@@ -48,6 +48,23 @@ def parse_span(text: str) -> Span:
     return Span(count, unit)
 
 
+_ERRORS = re.compile(r"\s*(\d+(?:\.\d+)?)\s+standard errors?\s*")
+
+
+def errors_in(text: str) -> float:
+    """How many standard errors `'1 standard error'` is; `ValueError` with the right spelling for anything else."""
+    match = _ERRORS.fullmatch(text)
+    if match is None:
+        raise ValueError("is neither a number nor so many standard errors, such as '1 standard error'")
+    return float(match.group(1))
+
+
+def _check_errors(text: str) -> str:
+    if text != "auto":
+        errors_in(text)
+    return text
+
+
 def span_text(units: tuple[str, ...], *, auto: bool = False) -> Any:
     """A validator: text that counts in one of `units`, or is `auto` where that may stand."""
 
@@ -64,3 +81,4 @@ def span_text(units: tuple[str, ...], *, auto: bool = False) -> Any:
 EveryText = Annotated[str, span_text(("steps", "epochs"), auto=True)]
 StretchText = Annotated[str, span_text(("steps", "epochs"))]
 PatienceText = Annotated[str, span_text(("evaluations", "epochs"))]
+ErrorsText = Annotated[str, AfterValidator(_check_errors)]
