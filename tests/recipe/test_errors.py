@@ -132,7 +132,8 @@ def test_an_unknown_key_in_a_section_that_may_be_a_word_is_told_once() -> None:
 CONFLICTS: list[tuple[dict[str, Any], str]] = [
     (
         {"train.freeze": 0, "train.unfreeze": "1 epoch"},
-        "train.freeze: found no layers next to train.unfreeze, which thaws layers; write a number of layers",
+        "train.freeze: found no layers next to train.unfreeze, which thaws layers; "
+        "write a number of layers, a share such as 0.5, or 'all but 1', or leave it out",
     ),
     (
         {"train.max_steps": 5, "train.epochs": 2},

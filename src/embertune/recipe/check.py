@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -29,8 +30,7 @@ def check(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        problems = {problem.where: problem for problem in map(_translate, error.errors())}
-        raise RecipeError(list(problems.values()), source) from None
+        raise RecipeError(_deepest(map(_translate, error.errors())), source) from None
     if problems_together := list(_conflicts(recipe)):
         raise RecipeError(problems_together, source)
     return recipe
@@ -51,19 +51,30 @@ def _section_of(annotation: Any) -> type[BaseModel] | None:
     return next((a for a in candidates if isinstance(a, type) and issubclass(a, BaseModel)), None)
 
 
+#: What pydantic calls a branch of a leaf that may be a word or a section.
+_BRANCH = re.compile(r"literal\[.*\]|[A-Z]\w*Section")
+
+
+def _deepest(problems: Iterable[Problem]) -> list[Problem]:
+    """One problem for each place; none of a place in which one is told more exactly."""
+    found = {problem.where: problem for problem in problems}
+    return [found[where] for where in found if not any(other.startswith(f"{where}.") for other in found)]
+
+
 def _translate(error: Any) -> Problem:
     section: type[BaseModel] = Recipe
     walked: list[str] = []
-    for part in error["loc"]:
-        field = section.model_fields.get(str(part))
-        walked.append(str(part))
+    path = [part for part in map(str, error["loc"]) if not _BRANCH.fullmatch(part)]
+    for part in path:
+        field = section.model_fields.get(part)
+        walked.append(part)
         if field is None:
             where = ".".join(walked)
             if error["type"] == "extra_forbidden":
                 return Problem(where, "unknown key", _near_key(where, section))
             return Problem(where, f"found {error['input']!r}", "write a section of keys here")
         inner = _section_of(field.annotation)
-        if inner is None or len(walked) == len(error["loc"]):
+        if inner is None or len(walked) == len(path):
             return Problem(".".join(walked), _found(error), _remedy(field))
         section = inner
     return Problem("recipe", _found(error), "write sections of keys, such as data: {train: rows.jsonl}")

@@ -122,7 +122,7 @@ def problems_of_freezing(freeze: Freeze, thaw: ThawSection | None, dev: bool) ->
         yield Problem(FREEZE, "names nothing to freeze", f"write {_LAYERS}, or null")
     if thaw is None:
         return
-    if freeze is None or freeze.layers is None:
+    if freeze is None or not freeze.layers:
         found = "found null" if freeze is None else "found no layers"
         yield Problem(FREEZE, f"{found} next to {UNFREEZE}, which thaws layers", f"write {_LAYERS}, or leave it out")
         return
