@@ -105,7 +105,7 @@ def test_each_rule_fires_for_its_facts_and_gives_value_and_reason(place: int) ->
 
 def test_every_rule_that_is_not_plain_arithmetic_names_its_source() -> None:
     without = [rule.setting for rule in RULES if not rule.source]
-    assert without == ["train.epochs", "guard.min_change", "guard.metric", "evaluate.primary"]
+    assert without == ["train.epochs", "train.save_every", "guard.min_change", "guard.metric", "evaluate.primary"]
 
 
 def test_of_two_rules_that_hold_the_first_decides() -> None:
@@ -118,7 +118,7 @@ def test_what_the_user_said_is_never_decided_otherwise() -> None:
     said = {
         "train.loss": "triplet", "train.batch_size": 24, "train.epochs": 2.5, "train.learning_rate": 4e-5,
         "guard.eval_every": "7 steps", "guard.metric": "dot_x", "evaluate.primary": "b-test_cosine_x",
-        "guard.patience": "2 epochs", "guard.min_change": 0.002,
+        "guard.patience": "2 epochs", "guard.min_change": 0.002, "train.save_every": "7 steps",
     }  # fmt: skip
     resolved = decided(facts("triplets", 30_000), **said)
     assert {path: get(resolved.recipe, path) for path in said} == said

@@ -54,8 +54,6 @@ def decide(recipe: Recipe, facts: Facts) -> Resolved:
         recipe = replace(recipe, {f"guard.{name}": None for name in ON_DEV})
     if recipe.train.save_every is None:
         recipe = replace(recipe, {"train.keep_checkpoints": None})
-    if recipe.train.save_every is None:
-        recipe = replace(recipe, {"train.keep_checkpoints": None})
     if not facts.test_metric:
         recipe = replace(recipe, {"evaluate.primary": None})
     _refuse(misfits_of_metrics(recipe, facts))

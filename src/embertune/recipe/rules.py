@@ -17,7 +17,6 @@ from embertune.recipe.distance import Distance
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.positives import keeps_apart
 from embertune.recipe.saving import LEAST_STEPS, TIMES
-from embertune.recipe.saving import LEAST_STEPS, TIMES
 from embertune.recipe.sections import Recipe
 from embertune.recipe.units import parse_span
 
@@ -164,10 +163,6 @@ def _save_every(facts: Facts, recipe: Recipe) -> str:
     return f"{max(LEAST_STEPS, math.ceil(_total_steps(facts, recipe) / TIMES))} steps"
 
 
-def _save_every(facts: Facts, recipe: Recipe) -> str:
-    return f"{max(LEAST_STEPS, math.ceil(_total_steps(facts, recipe) / TIMES))} steps"
-
-
 def _near_and_small(facts: Facts, _recipe: Recipe) -> bool:
     return facts.distance is not None and facts.distance.near and facts.rows < 1_000 and facts.blocks >= 2
 
@@ -307,13 +302,6 @@ RULES: tuple[Rule, ...] = (
         ULMFIT,
     ),
     Rule("train.layer_decay", OTHERWISE, _const(None), "{distance}: one rate for all layers", WHOLE),
-    Rule(
-        "train.save_every",
-        OTHERWISE,
-        Value(f"a tenth of the run, at least {LEAST_STEPS} steps", _save_every),
-        f"{TIMES} times in a run, and no more often than every {LEAST_STEPS} steps, which are quickly done again",
-        "",
-    ),
     Rule(
         "train.save_every",
         OTHERWISE,
