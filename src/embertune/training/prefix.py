@@ -121,11 +121,18 @@ class PrefixPlan:
 
     def spared(self, reads: Sequence[int]) -> int:
         """How many tokens go through a block less with stores so deep, their filling counted, than with none."""
-        of_phases = [
-            self.counted.stretch(phase, phase.frozen_blocks, self.course, self.every) for phase in self.course.phases
-        ]
+        of_phases = self._stretches()
         without = cost(of_phases, [0] * len(of_phases), self.counted.distinct)
         return without - cost(of_phases, reads, self.counted.distinct)
+
+    @property
+    def times(self) -> float:
+        """How often a text goes through the model in the run, in training and in looks at dev, on average."""
+        return sum(stretch.tokens for stretch in self._stretches()) / max(1, self.counted.distinct)
+
+    def _stretches(self) -> list[Stretch]:
+        phases = self.course.phases
+        return [self.counted.stretch(phase, phase.frozen_blocks, self.course, self.every) for phase in phases]
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +214,8 @@ def _tried(model: SentenceTransformer, plan: PrefixPlan, train: TrainSection, de
             return _Found(None, "it does not hold states as large as this model's", "write float32")
         storage = "float32"
     chosen = dataclasses.replace(plan, storage=storage, steady=steady(prefix, some))
-    share = plan.counted.epoch / max(1, plan.counted.distinct)
     texts, tokens = len(plan.texts.wanted), plan.counted.distinct
-    reason = f"{texts:,} texts ({tokens:,} tokens) pass the frozen layers once; an epoch reads them {share:.1f} times"
+    reason = (
+        f"{texts:,} texts ({tokens:,} tokens) pass the frozen layers once; the run reads them {plan.times:.1f} times"
+    )
     return _Found(chosen, reason)
