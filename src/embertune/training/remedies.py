@@ -133,10 +133,10 @@ _RUNGS: Mapping[RungName, Callable[[Regime, float, Means], Change | str]] = {
 
 @dataclass(frozen=True)
 class Remedy:
-    """One that was taken after `step`: why, back to which step, what it changed, and how dev stood then and later.
+    """One that was taken after `step`: why, what it changed, and back to which step.
 
-    `value` is the best dev metric when it was taken, `later` the best of the looks until the next one, None where there
-    was none. Higher is better.
+    `best` is the best value of dev when it was taken, `later` the best of the looks until the next one; None where
+    there was none. Higher is better, a loss is below zero.
     """
 
     step: int
@@ -144,14 +144,15 @@ class Remedy:
     reason: str
     text: str
     back_to: int
-    value: float
+    best: float | None
     later: float | None = None
 
     @property
     def result(self) -> str:
-        """Whether dev rose above its best afterwards, in words."""
-        if self.later is None:
+        """Whether dev became better than its best afterwards, in words."""
+        if self.later is None or self.best is None:
             return "dev was not looked at any more"
-        if self.later > self.value:
-            return f"dev rose from {self.value:.4g} to {self.later:.4g}"
-        return f"dev did not rise above {self.value:.4g} (then at most {self.later:.4g})"
+        best, later = (f"{abs(value):.4g}" for value in (self.best, self.later))
+        if self.later > self.best:
+            return f"dev became better, {later} after {best}"
+        return f"dev did not become better than {best} ({later} at most)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +61,11 @@ class Treatment:
         self.due: Due | None = None
         self.warned = False
 
+    @property
+    def goes_back(self) -> bool:
+        """Whether remedies put the best state back, with its optimizer."""
+        return bool(self.ladder)
+
     def hears(self, diagnosis: Diagnosis | None) -> str:
         """A look was understood. Why training should end, else an empty text."""
         overfits = diagnosis is not None and diagnosis.name == "overfitting"
@@ -81,9 +85,8 @@ class Treatment:
         """Dev was looked at: so far the last remedy has come."""
         if self.remedies:
             last = self.remedies[-1]
-            self.remedies[-1] = dataclasses.replace(
-                last, later=max(value, last.value if last.later is None else last.later)
-            )
+            later = value if last.later is None else max(value, last.later)
+            self.remedies[-1] = dataclasses.replace(last, later=later)
 
     def stepped(self, trouble: str) -> str:
         """A step is done; with `trouble` it changed nothing. Why training should end, else an empty text."""
@@ -121,10 +124,10 @@ class Treatment:
         self.regime = change.regime
         best = self.patient.back()
         self._judge()
-        back_to, value = (best.step, best.value) if best else (step, math.nan)
+        back_to, value = (best.step, best.value) if best else (step, None)
         self.remedies.append(Remedy(step, rung, reason, change.text, back_to, value))
         self.patient.tell(
-            f"remedy {rung}: {change.text}, from the best state (step {back_to:,}) on; {reason}",
+            f"remedy {rung}: {change.text}, from the best state (step {back_to:,}) on, because {reason}",
             {"remedy": rung, "reason": reason, "text": change.text, "back_to": back_to, "result": None},
         )
 
