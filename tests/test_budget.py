@@ -122,7 +122,7 @@ def test_what_a_look_costs_is_counted_in_the_tokens_that_the_model_reads(tiny_mo
     dev = planned.scene.dev
     assert dev is not None
     count = counting(planned.built, planned.tokens)
-    cost = cost_of(dev, planned.data.sides.train, count)
+    cost = cost_of(dev, planned.data.sides.train, count=count)
     whole = sum(int(count(texts, role).sum()) for role, texts in dev.texts.items())
     assert cost.look == pytest.approx(whole)
     assert planned.looks is not None
@@ -142,7 +142,7 @@ def test_rows_of_large_data_are_counted_spread_over_all_of_them() -> None:
         seen.append(texts)
         return np.ones(len(texts), dtype=np.int64)
 
-    assert cost_of(dev, rows, count).row == 2.0
+    assert cost_of(dev, rows, count=count).row == 2.0
     assert ROWS <= len(seen[0]) <= 2 * ROWS
     assert int(seen[0][-1]) >= numbers[-2]
 

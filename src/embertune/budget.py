@@ -17,7 +17,7 @@ from embertune.evaluate.scene import Scene, with_dev
 from embertune.model.build import Built
 from embertune.model.encode import count_tokens
 from embertune.model.prompts import prompt_of
-from embertune.recipe.budget import Cost
+from embertune.recipe.budget import LEAST, Cost
 from embertune.recipe.guidance import Resolved
 from embertune.recipe.rules import Facts, interval_of, spending_of
 
@@ -27,6 +27,8 @@ Count = Callable[[Sequence[str], str], Counts]
 
 #: Training rows whose tokens are counted, spread over all of them: the mean of so many is right to about 1 %.
 ROWS = 10_000
+#: How often a sample is taken anew where its items turn out too long.
+TRIES = 4
 #: What a part of dev is to the figures it gives, by shape; the others are as they would be over the whole.
 _BIASED = {
     "pairs": "fewer answers to choose from make its figures higher than those of the whole",
@@ -72,8 +74,11 @@ def counting(built: Built, tokens: TokenStore | None) -> Count:
     return count
 
 
-def cost_of(dev: EvalSet, train: Prepared, count: Count | None = None) -> Cost:
-    """What looking at the whole of `dev` costs beside training on `train`; in texts where nothing counts tokens."""
+def cost_of(dev: EvalSet, train: Prepared, sides: int = 0, count: Count | None = None) -> Cost:
+    """What looking at the whole of `dev` costs beside training on `train`; in texts where nothing counts tokens.
+
+    Rows of so many `sides` are probed as well.
+    """
     count = count or (lambda texts, _role: np.ones(len(texts), dtype=np.int64))
     every = max(1, len(train) // ROWS)
     rows = train.rows.select(range(0, len(train), every)) if every > 1 else train.rows
@@ -89,6 +94,7 @@ def cost_of(dev: EvalSet, train: Prepared, count: Count | None = None) -> Cost:
         items=len(dev),
         beside=extra,
         least=extra * min(1.0, BESIDE / texts) if texts else 0.0,
+        sides=sides,
     )
 
 
@@ -117,14 +123,14 @@ def within_budget(made: Within, plain: Prepared, facts: Facts, count: Count) -> 
     spending, every = spending_of(facts, recipe), interval_of(facts, recipe)
     number = spending.looks(every)
     if (items := spending.items(every)) is not None:
-        made = _sampled(made, plain, items / len(whole))
+        made = _fitted(made, plain, items, spending.allowed(every), count)
     dev = made.scene.dev
     assert dev is not None
-    tokens = sum(int(count(texts, role).sum()) for role, texts in dev.texts.items())
-    share = number * (tokens + spending.cost.probes) / spending.trained
+    tokens = _tokens(dev, count)
+    share = number * (tokens + spending.probes) / spending.trained
     looks = Looks(number, len(dev), len(whole), tokens, share)
     notes = [*made.data.sides.notes]
-    if dev is not whole:
+    if dev.texts_to_encode < whole.texts_to_encode:
         notes.append(_note(looks, dev, whole))
     if recipe.guard.budget is not None and share > recipe.guard.budget:
         text = f"{looks}, more than guard.budget: {recipe.guard.budget:g}; fewer looks or items would tell too little"
@@ -134,12 +140,31 @@ def within_budget(made: Within, plain: Prepared, facts: Facts, count: Count) -> 
     return Within(data, made.scene, replace(made.resolved, reasons=reasons), looks)
 
 
+def _fitted(made: Within, plain: Prepared, items: int, allowed: float, count: Count) -> Within:
+    """About so many items; fewer, but not below the least, where those that chance took are longer than others."""
+    assert made.scene.dev is not None
+    whole = len(made.scene.dev)
+    share = items / whole
+    for _ in range(TRIES):
+        found = _sampled(made, plain, share)
+        assert found.scene.dev is not None
+        over = _tokens(found.scene.dev, count) / max(allowed, 1.0)
+        if over <= 1 or share * whole <= LEAST:
+            break
+        share = max(share / over, LEAST / whole)
+    return found
+
+
 def _sampled(made: Within, plain: Prepared, share: float) -> Within:
     sides, seed = made.data.sides, made.resolved.recipe.seed
     assert sides.dev is not None
     dev = sampled(sides.dev, share, seed) if share < 1 else sides.dev
     index = spread(plain, seed) if dev.shape == plain.shape == "classes" else None
     return replace(made, data=replace(made.data, sides=replace(sides, dev=dev)), scene=with_dev(made.scene, dev, index))
+
+
+def _tokens(dev: EvalSet, count: Count) -> int:
+    return sum(int(count(texts, role).sum()) for role, texts in dev.texts.items())
 
 
 def _note(looks: Looks, dev: EvalSet, whole: EvalSet) -> Note:

@@ -40,6 +40,7 @@ from embertune.recipe import Recipe, replace
 from embertune.recipe.budget import Cost
 from embertune.recipe.guidance import Resolved, decide
 from embertune.recipe.measured import Measured
+from embertune.recipe.reporting import problems_of_trackers
 from embertune.recipe.rules import Facts
 from embertune.recipe.settle import Ask, settle
 from embertune.recipe.smaller import MATRYOSHKA
@@ -147,6 +148,8 @@ def plan(
     room = find_room(built, data.sides.train, resolved, known or {}, tokens)
     reader = Reader(tokens, built.role_prompts, scene.dev.texts if scene.dev else {}) if tokens else None
     resolved, prefix = find_prefix(built.model, data.sides.train, room.resolved, course, Asked(known or {}, reader))
+    for text in resolved.notes[len(room.resolved.notes) :]:
+        watch.note(text)
     settled = (*encoders, resolved, course, fingerprint, tokens, room.memory, room.free, smaller)
     return Plan(data, plain, built, scene, *settled, mined.record, layers=layers, prefix=prefix, looks=within.looks)
 
@@ -178,6 +181,8 @@ def _sizes(data: Data) -> dict[str, int]:
 
 def _foresee(recipe: Recipe, data: Data, facts: Facts) -> None:
     """Refuse what the rows, as they will be, rule out: before a model is loaded and negatives are mined with it."""
+    if missing := list(problems_of_trackers(recipe.train.report_to)):
+        raise RecipeError(missing)
     section = recipe.data.negatives
     if section is not None:
         check_shape(facts.shape)
@@ -264,7 +269,11 @@ def facts_of(data: Data, scene: Scene) -> Facts:
 
 def _cost(scene: Scene, data: Data, count: Count | None = None) -> Cost | None:
     """What a look at the whole of dev costs; None without dev."""
-    return cost_of(scene.dev, data.sides.train, count) if scene.dev else None
+    train, dev = data.sides.train, data.sides.dev
+    if dev is None or scene.dev is None:
+        return None
+    sides = 1 + ((dev.shape, dev.text_columns) == (train.shape, train.text_columns))
+    return cost_of(scene.dev, train, sides, count)
 
 
 def _of_rows(facts: Facts, train: Prepared) -> Facts:

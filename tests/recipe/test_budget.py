@@ -18,7 +18,7 @@ def spending(items: int, steps: int = 1_000, rows: int = 64, share: float | None
 def spent(made: Spending, every: int) -> float:
     """The share of the trained tokens that looks encode."""
     items, cost = made.items(every), made.cost
-    look = cost.look if items is None else items * cost.item + cost.least + cost.probes
+    look = cost.look if items is None else items * cost.item + cost.least
     return made.looks(every) * look / made.trained
 
 

@@ -18,10 +18,11 @@ from embertune.data.prepared import Prepared
 from embertune.engine.pack import pack
 from embertune.plan import Plan
 from embertune.recipe import replace
+from embertune.recipe.budget import PROBED, probed_rows
 from embertune.recipe.losses import LOSSES
 from embertune.training.course import plan_course
 from embertune.training.masked import masked_part
-from embertune.training.probes import LEAST, MOST, Probe, Probed, probe_batches, probed_rows, sample, spread
+from embertune.training.probes import Probe, Probed, probe_batches, sample, spread
 from embertune.training.session import Session, Surroundings
 from embertune.training.trainer import collator
 from embertune.watch import Silent
@@ -162,7 +163,7 @@ def test_the_rank_is_the_same_whether_there_are_more_vectors_or_more_dimensions(
 
 @given(st.integers(0, 10_000_000))
 def test_a_probe_grows_with_the_rows_trained_on_between_two_limits(trained: int) -> None:
-    assert LEAST <= probed_rows(trained) <= probed_rows(trained + 1) <= MOST
+    assert PROBED[0] <= probed_rows(trained) <= probed_rows(trained + 1) <= PROBED[1]
 
 
 def test_another_seed_probes_other_rows(tiny_model: Loader) -> None:

@@ -16,15 +16,23 @@ ENOUGH = 683
 LEAST = 300
 #: Looks in a run, without the first one before training. With fewer than `FEW`, patience has nothing to wait for.
 MOST, FEW, FEWEST = 20, 5, 2
+#: Rows of each side that a look probes: one in `ONE_IN` of those the run trains on, between these two. Twenty looks at
+#: two sides then encode 4 % of what is trained, in runs that are not small.
+PROBED, ONE_IN = (32, 256), 1_000
+
+
+def probed_rows(trained: int) -> int:
+    """How many rows of each side a look probes in a run that trains on so many, passes counted."""
+    return min(PROBED[1], max(PROBED[0], trained // ONE_IN))
 
 
 @dataclass(frozen=True)
 class Cost:
     """Tokens of a trained row and of a look at dev (texts, where no model has counted tokens).
 
-    A look encodes `items` items with `item` tokens each, `beside` that belong to none of them (documents that answer
-    nobody, rows among which neighbours are looked for) and the guard's `probes`. Where dev is sampled, `beside` falls
-    to `least`.
+    A look encodes `items` items with `item` tokens each, and `beside` that belong to none of them (documents that
+    answer nobody, rows among which neighbours are looked for), which falls to `least` where dev is sampled; and rows of
+    so many `sides` for the guard's probes.
     """
 
     row: float
@@ -32,12 +40,12 @@ class Cost:
     items: int
     beside: float = 0.0
     least: float = 0.0
-    probes: float = 0.0
+    sides: int = 0
 
     @property
     def look(self) -> float:
-        """Tokens of a look at the whole dev set."""
-        return self.item * self.items + self.beside + self.probes
+        """Tokens of a look at the whole dev set, without probes."""
+        return self.item * self.items + self.beside
 
     def __str__(self) -> str:
         return f"{self.look:,.0f} tokens a look at all {self.items:,} items"
@@ -67,16 +75,24 @@ class Spending:
         found = self._affordable(every)
         return None if found == math.inf else min(self.cost.items, max(LEAST, math.floor(found)))
 
+    @property
+    def probes(self) -> float:
+        """Tokens that the probes of a look encode."""
+        return self.cost.sides * self.cost.row * probed_rows(int(self.trained / self.cost.row))
+
+    def allowed(self, every: int) -> float:
+        """Tokens of dev that a look may encode."""
+        if self.share is None:
+            return math.inf
+        return self.share * self.trained / self.looks(every) - self.probes
+
     def looks(self, every: int) -> int:
         """How often dev is measured in the run, the first time before its first step."""
         return 1 + math.ceil(self.steps / every)
 
     def _affordable(self, every: int) -> float:
         """Items that may be measured, infinite where the whole set may; below zero where not even what is beside."""
-        cost = self.cost
-        if self.share is None:
+        allowed = self.allowed(every)
+        if self.cost.look <= allowed:
             return math.inf
-        allowed = self.share * self.trained / self.looks(every)
-        if cost.look <= allowed:
-            return math.inf
-        return (allowed - cost.probes - cost.least) / cost.item
+        return (allowed - self.cost.least) / self.cost.item

@@ -33,9 +33,6 @@ from embertune.training.trainer import features_of, loss_of
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: Rows of each side that a look probes: one in `SHARE` of the rows that the run trains on, between these two. With
-#: twenty looks at two sides that is at most 4 % of the run's passes, as a trained row costs three that are encoded.
-LEAST, MOST, SHARE = 32, 256, 250
 #: Batches of a probe hold at least so many rows where the run's do: with fewer, a loss over the batch is too easy.
 SMALL = 16
 #: Embeddings of which the rank is worked out, at most.
@@ -143,11 +140,6 @@ def spread(vectors: Tensor) -> tuple[float, float]:
     values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
     shares = values / values.sum()
     return cosine, float(torch.exp(torch.special.entr(shares).sum()))
-
-
-def probed_rows(trained: int) -> int:
-    """How many rows of each side a look probes in a run that trains on so many, passes counted."""
-    return min(MOST, max(LEAST, trained // SHARE))
 
 
 def probe_batches(
