@@ -55,12 +55,14 @@ _INSTEAD = {
     "use train.save_every": "save_strategy save_steps",
     "use train.keep_checkpoints": "save_total_limit",
     "leave it out: embertune saves the best state itself": """
-        load_best_model_at_end save_only_model save_on_each_node enable_jit_checkpoint push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push
-        hub_revision""",
+        load_best_model_at_end save_only_model save_on_each_node enable_jit_checkpoint push_to_hub hub_token
+        hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision""",
     "leave it out: every step is in history.jsonl": """
         logging_strategy logging_steps logging_first_step log_on_each_node logging_nan_inf_filter
-        include_num_input_tokens_seen report_to run_name project trackio_space_id trackio_bucket_id
-        trackio_static_space_id""",
+        include_num_input_tokens_seen""",
+    "use train.report_to": "report_to",
+    "leave it out: a tracker is set up by its own environment": """
+        run_name project trackio_space_id trackio_bucket_id trackio_static_space_id""",
     "leave it out: run the same command again": """
         resume_from_checkpoint ignore_data_skip restore_callback_states_from_checkpoint""",
 }

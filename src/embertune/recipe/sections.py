@@ -14,6 +14,7 @@ from embertune.recipe.guarding import GuardSection
 from embertune.recipe.losses import LossName
 from embertune.recipe.negatives import NegativesSection
 from embertune.recipe.optimizers import OptimizerName, OptimizerOptions
+from embertune.recipe.reporting import ReportTo
 from embertune.recipe.schedules import ScheduleName, ScheduleOptions
 from embertune.recipe.section import Section, leaf
 from embertune.recipe.smaller import Layers, Matryoshka, Rate, Rates
@@ -312,6 +313,9 @@ class TrainSection(Section):
         "auto",
         "what products are done in, in training and on dev; weights, loss and test stay float32; auto measures",
         "auto, float32, bfloat16, float16 or tf32 (the last two with a CUDA GPU)",
+    )
+    report_to: ReportTo = leaf(
+        (), "trackers that follow the run; each must be installed", "a list out of tensorboard, wandb, mlflow, trackio"
     )
     extra: Mapping[str, Any] = leaf(
         {}, "further arguments for the underlying trainer; those that embertune sets are refused", "a mapping"
