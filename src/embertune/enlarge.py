@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from embertune.data.augment import Tools, augment, columns_of
 from embertune.data.hashing import Keys, folded, keys
 from embertune.data.prepare import Data
-from embertune.data.prepared import Sides
+from embertune.data.prepared import Prepared, Sides
 from embertune.data.thesaurus import Thesaurus, open_thesaurus
 from embertune.model.build import Built
 from embertune.model.encode import make_encode
@@ -47,6 +48,19 @@ def enlarged(data: Data, recipe: Recipe, tools: Tools | None) -> Data:
         reasons={**data.reasons, f"{WHERE}.columns": why},
         fingerprints={**data.fingerprints, **_prints(section, tools, len(sides.train) - len(train))},
     )
+
+
+def copying(sides: Sides, seed: int) -> Callable[[Prepared, float], Prepared]:
+    """What gives rows and a changed copy of each, the remedy `augment`: such a share of its words left out or swapped.
+
+    It needs nothing but the rows; it raises DataError where they cannot be changed so.
+    """
+    tools = Tools(held=asked_for(sides))
+
+    def enlarged(train: Prepared, share: float) -> Prepared:
+        return augment(train, AugmentSection(delete=share, swap=share), tools, seed)
+
+    return enlarged
 
 
 def asked_for(sides: Sides) -> Keys:

@@ -13,6 +13,7 @@ from torch import nn
 from embertune.choose import Choice, choose
 from embertune.data.prepare import Given
 from embertune.engine.pack import unpack
+from embertune.enlarge import copying
 from embertune.evaluate.proof import prove
 from embertune.evaluate.scene import measure, measure_dev, short, thresholds_at_lengths
 from embertune.evaluate.score import Scores
@@ -128,6 +129,7 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         encode=planned.smaller.as_whole(planned.encode),  # for a guide: the model as it came
         renew=mining_anew(planned.resolved.recipe, planned.encode, watch),
         prefix=cache,
+        augment=copying(planned.data.sides, planned.resolved.recipe.seed),
     )
     fitted = fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
     for note in fitted.notes:

@@ -12,7 +12,9 @@ from embertune.model.freezing import find_frozen
 from embertune.model.layers import find_layers
 from embertune.recipe import Recipe
 from embertune.training.course import Course, plan_course
+from embertune.training.finite import refuse
 from embertune.training.masked import masked_note
+from embertune.training.remedies import Remedy
 from embertune.training.session import Session, Surroundings
 from embertune.watch import LayerLine
 
@@ -21,8 +23,8 @@ from embertune.watch import LayerLine
 class Fit:
     """What training gives back. The model passed in holds the best state on dev, or the last one without dev.
 
-    `best_step` is 0 where nothing beat the model as it came; `notes` tell of what was masked, `layers` of what was
-    trained.
+    `best_step` is 0 where nothing beat the model as it came; `notes` tell of what was masked and what was skipped,
+    `layers` of what was trained. `skipped` steps changed nothing, because something in them was not finite.
     """
 
     steps: int
@@ -31,6 +33,8 @@ class Fit:
     seconds: float
     notes: tuple[Note, ...] = ()
     layers: tuple[LayerLine, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    skipped: int = 0
 
 
 def fit(
@@ -38,8 +42,8 @@ def fit(
 ) -> Fit:
     """Train `model` in place by the resolved `recipe`, and leave it in its best state on dev.
 
-    `course` is what `plan_course` says, where it was asked already. Raises `TrainingError` when a loss is not finite.
-    Dropout and order depend on `recipe.seed` alone.
+    `course` is what `plan_course` says, where it was asked already. Dropout and order depend on `recipe.seed` alone.
+    Raises `TrainingError` for a model whose weights are not finite.
     """
     course = course or plan_course(train, recipe, find_frozen(find_layers(model), recipe.train.freeze))
     with around.history.open("w", encoding="utf-8") as history:
@@ -49,13 +53,16 @@ def fit(
         started = time.perf_counter()
         for phase in course.phases:
             session.run(phase)
+        session.treatment.finish()
         seconds = time.perf_counter() - started
     best = session.stopping.best
     if best:
         session.keeper.give(model)
     else:
         session.layers.settle()
+        refuse(session.layers.parameters, "after training", "lower train.learning_rate, and give data.dev")
     model.eval()
-    notes = masked_note(session.masked, session.negatives)
-    layers = session.layers.lines(done=True)
-    return Fit(session.done, best.step if best else session.done, session.stopped, seconds, notes, layers)
+    notes = (*masked_note(session.masked, session.negatives), *session.treatment.notes())
+    layers, treatment = session.layers.lines(done=True), session.treatment
+    told = (notes, layers, tuple(treatment.remedies), treatment.skips.total)
+    return Fit(session.done, best.step if best else session.done, session.stopped, seconds, *told)

@@ -19,18 +19,18 @@ from torch import nn
 from embertune.data.prepared import TARGET_COLUMN, Prepared
 from embertune.engine.precision import applied
 from embertune.engine.tokens import TokenStore
-from embertune.errors import Problem, RecipeError, TrainingError
+from embertune.errors import Problem, RecipeError
 from embertune.recipe import Recipe
 from embertune.recipe.check import loss_options
 from embertune.recipe.optimizers import optimizer_options
 from embertune.recipe.positives import sampler_of
 from embertune.recipe.units import parse_span
 from embertune.rundir import finite
-from embertune.training.balanced import batches_of, weights_of
-from embertune.training.batches import Stream
+from embertune.training.balanced import weights_of
 from embertune.training.caching import PrefixCache
 from embertune.training.chunked import ChunkedLoss
-from embertune.training.course import Course, Phase
+from embertune.training.course import Course, Phase, stream_of
+from embertune.training.finite import refuse, trouble
 from embertune.training.guard import EarlyStopping, Look
 from embertune.training.keeper import Keeper
 from embertune.training.layering import Layering
@@ -38,10 +38,12 @@ from embertune.training.losses import build_loss, head_parameters, nested
 from embertune.training.masked import Encode, Numbered, masked_part, masking_of
 from embertune.training.optimizer import loss_scaler, optimizer_of
 from embertune.training.pace import Pace
-from embertune.training.renewal import as_planned
+from embertune.training.patient import Patient
+from embertune.training.regime import first_regime
 from embertune.training.schedule import rate_factor, schedule_of, stalls_of
 from embertune.training.snapshot import Moments, Part, Scale, Snapshot, Weights, together
 from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator, release
+from embertune.training.treatment import Treatment
 from embertune.watch import Progress, Watcher
 
 #: Measures the model as it stands on dev: metric name to value.
@@ -55,7 +57,8 @@ class Surroundings:
     `base` are the dev values of the model as it comes; `loss` builds a loss of the user's own; `tokens` has the texts.
     `encode` embeds with the weights that the model has at the time of the call, and `renew` gives the rows negatives
     mined with them. `rates` takes the place of the schedule (the step of the run to the factor of the highest rate),
-    and `enough`, asked with the loss of each step, ends training.
+    and `enough`, asked with the loss of each step, ends training. `augment` gives rows and changed copies of them, with
+    such a share of the words changed.
     """
 
     score: Score | None
@@ -70,6 +73,7 @@ class Surroundings:
     prefix: PrefixCache | None = None
     rates: Callable[[int], float] | None = None
     enough: Callable[[float], bool] | None = None
+    augment: Callable[[Prepared, float], Prepared] | None = None
 
 
 #: The plain values of a session that change while it goes on.
@@ -103,6 +107,7 @@ class Session:
         self.masked = self.negatives = 0
         self.loss = self._loss()
         self.layers = Layering(model, head_parameters(self.loss, model), recipe.train, course)
+        refuse(self.layers.parameters, "before training", "start from another model")
         settings = recipe.train
         options = optimizer_options(settings.optimizer, settings.optimizer_options)
         self.optimizer = optimizer_of(settings.optimizer, self.layers.groups, options)
@@ -119,9 +124,12 @@ class Session:
         }
         if self.layers.average is not None:
             self.learning["average"] = self.layers.average
+        self.treatment = Treatment(recipe.guard, first_regime(model, recipe), Patient(self))
+        self.trouble = ""
         self.parts = {
             **self.learning,
             "layers": self.layers,
+            "treatment": self.treatment,
             "stopping": self.stopping,
             "best": self.keeper,
             "run": self,
@@ -170,33 +178,38 @@ class Session:
 
     def run(self, phase: Phase) -> None:
         """A phase of the course, in as many parts as dev makes of it."""
+        self._treat()
         if phase.renew and not self.stopped:
             self._renew()
         while self.done < phase.last and not self.stopped:
             if new := self.layers.begin(phase):
-                self._write({"step": self.done, "epoch": self.course.epoch(self.done), "thawed": new})
+                self.write({"step": self.done, "epoch": self.course.epoch(self.done), "thawed": new})
             turns = (self.layers.thaws, self.lowered)
             with self.layers.held(), self._prefix(phase):
                 self._train(phase)
-            if (self.layers.thaws, self.lowered) == turns:
+            if (self.layers.thaws, self.lowered) == turns and self.treatment.due is None:
                 return
+            self._treat()
             phase = dataclasses.replace(phase, first=self.done, renew=False)
+
+    def _treat(self) -> None:
+        """Do what was found to be due, between two phases."""
+        if self.treatment.due is not None and not self.stopped and self.done < self.course.steps:
+            self.stopped = self.treatment.act(self.done, self.done * self.course.accumulate)
 
     def _prefix(self, phase: Phase) -> AbstractContextManager[None]:
         """Inside, states of frozen layers are read from the cache, where there is one."""
         if self.around.prefix is None:
             return nullcontext()
-        return self.around.prefix.during(phase, self.layers.frozen.prefix, self.train, self.pace.restart)
+        return self.around.prefix.during(phase, self.layers.planned.prefix, self.train, self.pace.restart)
 
     def _train(self, phase: Phase) -> None:
         """One call of the host's loop, with the same layers all the way."""
-        settings, course = self.recipe.train, self.course
-        assert isinstance(settings.batch_size, int)
-        sampler = sampler_of(self.recipe.train, self.train.shape)
-        batches = batches_of(self.train, self.recipe, sampler)
-        batches = as_planned(batches, course.batches_of_epochs)
-        last = min(course.batches, phase.last * course.accumulate)
-        stream = Stream(batches, self.recipe.seed, last, phase.first * course.accumulate)
+        regime = self.treatment.regime
+        recipe = regime.recipe(self.recipe)
+        settings, steps = recipe.train, (phase.first, phase.last)
+        sampler = sampler_of(settings, self.train.shape)
+        stream = stream_of(self.train, recipe, self.course, steps, regime.origin)
         plan = Plan(
             stream,
             self.optimizer,
@@ -211,7 +224,7 @@ class Session:
             self.trainer = HostTrainer(
                 plan,
                 model=self.model,
-                args=host_arguments(self.recipe, folder, phase.first),
+                args=host_arguments(recipe, folder, phase.first),
                 train_dataset=Numbered(rows) if masked_part(self.loss) and not target else rows,
                 loss=self.loss,
                 callbacks=[Adapter(self._clip, lambda step: self._after(phase.first + step))],
@@ -225,7 +238,7 @@ class Session:
         """The share of its highest rate that a row of layers has at a step of the run."""
         asked = self.around.rates
         share = asked(step) if asked else rate_factor(self.schedule, step, self.lowered)
-        return share * self.layers.factor(row, step)
+        return share * self.treatment.regime.rate * self.layers.factor(row, step)
 
     def _renew(self) -> None:
         """New negatives for the same rows, with the weights that would be saved at this moment."""
@@ -234,7 +247,7 @@ class Session:
             self.train = self.around.renew(self.train)
         if (part := masked_part(self.loss)) is not None and part.masking is not None:
             part.masking = masking_of(self.train, self.recipe, self.around.encode)
-        self._write({"step": self.done, "epoch": self.course.epoch(self.done), "negatives": "mined anew"})
+        self.write({"step": self.done, "epoch": self.course.epoch(self.done), "negatives": "mined anew"})
         self.pace.restart()
 
     def _clip(self) -> None:
@@ -245,7 +258,9 @@ class Session:
         limit = self.recipe.train.gradient_clip or math.inf
         self.grad_norm = float(nn.utils.clip_grad_norm_(parameters, limit))
         self.scaler.update()
-        if self.scaler.is_enabled() and not math.isfinite(self.grad_norm):
+        norm = 0.0 if self._scales_down() else self.grad_norm
+        self.trouble = trouble(float(torch.stack(self.trainer.step_losses).mean()), norm)
+        if self.trouble or not math.isfinite(self.grad_norm):
             self.trainer.optimizer.zero_grad()  # the optimizer passes over parameters without a gradient
 
     def _after(self, step: int) -> bool:
@@ -255,21 +270,21 @@ class Session:
         loss = float(torch.stack(losses).mean())
         losses.clear()
         self.done = step
-        self.layers.stepped()
         epoch = self.course.epoch(step)
         record = {"step": step, "epoch": epoch, "loss": loss, "gradient_norm": self.grad_norm, "rates": self.rates}
-        self._write(record | self._masked())
-        if not (math.isfinite(loss) and (math.isfinite(self.grad_norm) or self._scales_down())):
-            found = f"the loss is {loss}, the norm of its gradient {self.grad_norm}"
-            remedy = "lower train.learning_rate, or start from a model whose weights are finite"
-            raise TrainingError(f"training step {step}", found, remedy)
+        if self.trouble:
+            record["skipped"] = self.trouble
+        else:
+            self.layers.stepped()
+        self.write(record | self._masked())
+        self.stopped = self.treatment.stepped(self.trouble)
         if self.every and (step % self.every == 0 or step == self.course.steps):
             self.look(step)
         self.around.watch.step(self._progress(step, epoch, loss, pace))
         if self.around.enough is not None and self.around.enough(loss):
             self.stopped = "asked to"
         stalled = self.layers.stalled(self.looks)
-        return self._lower() or stalled or bool(self.stopped)
+        return self._lower() or stalled or bool(self.stopped) or self.treatment.due is not None
 
     def _lower(self) -> bool:
         """Whether dev has stopped improving, so that a lower rate is due: the phase ends, and the next one has it."""
@@ -297,6 +312,10 @@ class Session:
         if self.around.score is not None:
             with self.layers.averaged():
                 self._look(step, self.around.score)
+            best = self.stopping.best
+            if best is not None and best.step == step and self.treatment.goes_back:
+                self.keeper.learn(self.learned())
+            self.treatment.saw(self.looks[-1].value)
 
     def _look(self, step: int, score: Score) -> None:
         """Measure dev, keep the state if it is the best, and note whether patience has run out."""
@@ -312,17 +331,17 @@ class Session:
             self.keeper.keep(self.model)
         if decision.stop and step < self.course.steps:
             self.stopped = decision.reason
-        self._write({"step": step, "epoch": epoch, "dev": dict(values), "best": decision.best, "stop": decision.reason})
+        self.write({"step": step, "epoch": epoch, "dev": dict(values), "best": decision.best, "stop": decision.reason})
         self.pace.restart()
 
-    def _write(self, record: Mapping[str, Any]) -> None:
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Add a line to the history."""
         self.history.write(json.dumps(finite(record), allow_nan=False) + "\n")
         self.history.flush()
 
     def _speed(self, step: int) -> tuple[float, float]:
         """Texts per second and seconds left; asked before dev is measured, which is not training."""
-        size = self.recipe.train.batch_size
-        assert isinstance(size, int)
+        size = self.treatment.regime.batch
         return self.pace.after(step, size * self.course.accumulate * _texts_per_row(self.train))
 
     def _progress(self, step: int, epoch: float, loss: float, pace: tuple[float, float]) -> Progress:
