@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,14 @@ def test_frozen_layers_cost_less_and_their_states_take_room_in_the_cache(
     assert costs == [3.0, 2.0, 1.5]
     assert states[:2] == [0.0, 0.0]
     assert states[2] > 0
+
+
+def test_the_share_of_looking_at_dev_is_told(tmp_path: Path, tiny_model_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "faq.jsonl", toy_pairs(200))
+    settings = {"model.name": str(tiny_model_path), "data.train": str(rows), **LONG}
+    without = estimate(plan(load_recipe(set=settings), None, None, Silent()))
+    found = estimate(plan(load_recipe(set={**settings, "data.dev": 0.2}), None, None, Silent()))
+    assert without.looks == ""
+    assert "dev" not in dict(without.lines())
+    assert re.fullmatch(r"\d+ looks at all 31 dev items encode \d+\.\d% of the tokens that are trained", found.looks)
+    assert dict(found.lines())["dev"] == found.looks

@@ -19,7 +19,6 @@ from embertune.plan import Plan, plan
 from embertune.recipe import Recipe
 from embertune.recipe.explain import to_yaml
 from embertune.recipe.rules import TRAINING_PASSES
-from embertune.recipe.units import parse_span
 from embertune.watch import LayerLine, Watcher
 
 #: Texts that are encoded to learn how fast this machine is.
@@ -30,19 +29,24 @@ FLOAT = 4
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would take: steps, seconds, bytes at the peak, on disk, and of frozen layers' states in the cache."""
+    """What a run would take: steps, seconds, bytes at the peak, on disk, and of frozen layers' states in the cache.
+
+    `looks` says what looking at dev takes; empty without dev.
+    """
 
     steps: int
     seconds: float
     memory: float
     disk: float
     states: float = 0.0
+    looks: str = ""
 
     def lines(self) -> list[tuple[str, str]]:
         """For people to read."""
         kept = f", {self.states / 2**20:,.0f} MiB of states of frozen layers in the cache" if self.states else ""
         return [
             ("steps", f"{self.steps:,}"),
+            *([("dev", self.looks)] if self.looks else []),
             ("time", f"about {_rough(self.seconds)}, training and measuring"),
             ("memory", f"about {self.memory / 2**30:.1f} GiB beside the program itself"),
             ("disk", f"about {self.disk / 2**20:,.0f} MiB in the run folder{kept}"),
@@ -86,18 +90,14 @@ def estimate(planned: Plan) -> Estimate:
     assert isinstance(recipe.train.batch_size, int)
     columns = _columns(train)
     trained = course.batches * recipe.train.batch_size * len(columns)
-    every = recipe.guard.eval_every
-    looks = (
-        course.steps // parse_span(every).in_steps(course.batches_of_epochs[0] / course.accumulate) + 2 if every else 0
-    )
-    dev = planned.scene.dev.texts_to_encode if planned.scene.dev else 0
+    looked = planned.looks.share if planned.looks else 0.0
     tests = sum(evalset.texts_to_encode for evalset in planned.scene.tests)
-    seconds = _seconds_per_text(planned.encode_dev, columns) * (passes(planned) * trained + looks * dev)
+    seconds = _seconds_per_text(planned.encode_dev, columns) * (passes(planned) + looked) * trained
     seconds += _seconds_per_text(planned.encode, columns) * 2 * tests
     weights = FLOAT * sum(p.numel() for p in planned.built.model.parameters())
     assert recipe.train.chunk != "auto"
     memory = weights + planned.memory.need(recipe.train.chunk)
-    return Estimate(course.steps, seconds, memory, weights + 2**20, _states(planned))
+    return Estimate(course.steps, seconds, memory, weights + 2**20, _states(planned), str(planned.looks or ""))
 
 
 def passes(planned: Plan) -> float:
