@@ -20,6 +20,7 @@ from embertune.model.prefix import make_prefix, open_states
 from embertune.recipe import Recipe
 from embertune.training.course import Phase
 from embertune.training.prefix import PrefixPlan
+from embertune.training.snapshot import Snapshot
 from embertune.watch import Watcher
 
 #: Seconds after which somebody who waits for states is told how far they are.
@@ -42,6 +43,8 @@ class PrefixCache:
         self._train: Prepared | None = None
         self._prefix: Prefix | None = None
         self._there: list[int] = []
+        self._depth: int | None = None  # of the phase that goes on
+        self._resumed = False
 
     @contextmanager
     def during(self, phase: Phase, blocks: int, train: Prepared, filled: Callable[[], None]) -> Iterator[None]:
@@ -51,20 +54,33 @@ class PrefixCache:
         is over.
         """
         later = [(one, min(blocks, one.frozen_blocks)) for one in self.plan.course.phases if one.first >= phase.last]
-        depth = self.plan.depths([(phase, blocks), *later], self._there)[0]
-        if not depth:
-            yield
-            return
-        prefix = self._opened(depth, train)
-        filled()
-        with prefix.entered():
-            yield
+        if self._depth is None:
+            self._depth = self.plan.depths([(phase, blocks), *later], self._there)[0]
+        try:
+            if not self._depth:
+                yield
+                return
+            prefix = self._opened(self._depth, train)
+            filled()
+            with prefix.entered():
+                yield
+        finally:
+            self._depth = None
+
+    def state(self) -> Snapshot:
+        """How deep the store is that the phase reads, None between phases; and which stores there are."""
+        return Snapshot(facts={"depth": self._depth, "there": list(self._there)})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """The next phase reads as it did then."""
+        self._depth, self._there, self._resumed = snapshot.facts["depth"], list(snapshot.facts["there"]), True
 
     def _opened(self, depth: int, train: Prepared) -> Prefix:
         """The prefix of that depth over a store with the texts of `train`."""
         if self._prefix is not None and self._prefix.depth == depth and self._train is train:
             return self._prefix
-        if self._train is not None and self._train is not train:
+        if self._resumed or (self._train is not None and self._train is not train):
+            self._resumed = False
             self.plan = dataclasses.replace(self.plan, texts=self.plan.reader(train))
         self._train = train
         store = open_states(self.model, depth, self.plan.storage, self.precision, self._only_for())
@@ -74,7 +90,7 @@ class PrefixCache:
         fill(prefix, texts, self._telling(texts.wanted.tokens))
         self._tell(prefix)
         self._prefix = prefix
-        self._there.append(depth)
+        self._there = sorted({*self._there, depth})
         caches.trim()
         return prefix
 

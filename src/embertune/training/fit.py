@@ -11,11 +11,13 @@ from embertune.data.prepared import Note, Prepared
 from embertune.model.freezing import find_frozen
 from embertune.model.layers import find_layers
 from embertune.recipe import Recipe
+from embertune.training.checkpoint import Found
 from embertune.training.course import Course, plan_course
 from embertune.training.finite import refuse
 from embertune.training.masked import masked_note
 from embertune.training.remedies import Remedy
 from embertune.training.session import Session, Surroundings
+from embertune.training.survival import gone_on
 from embertune.watch import LayerLine
 
 
@@ -46,13 +48,16 @@ def fit(
     Raises `TrainingError` for a model whose weights are not finite.
     """
     course = course or plan_course(train, recipe, find_frozen(find_layers(model), recipe.train.freeze))
-    with around.history.open("w", encoding="utf-8") as history:
+    found = around.checkpoints.newest() if around.checkpoints else Found(None)
+    with gone_on(around.history, found, around.watch) as history:
         session = Session(model, train, recipe, course, around, history)
         around.watch.layers(session.layers.lines())
-        session.look(0)
+        if not session.survival.resume(found):
+            session.look(0)
         started = time.perf_counter()
         for phase in course.phases:
             session.run(phase)
+        session.survival.finish()
         session.treatment.finish()
         seconds = time.perf_counter() - started
     best = session.stopping.best

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from embertune.data.prepared import Prepared
 from embertune.errors import Problem, RecipeError
 from embertune.recipe.negatives import WHERE
 from embertune.training.batches import Batches
+from embertune.training.masked import masked_part, masking_of
+from embertune.training.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from embertune.training.session import Session
 
 
 def boundaries(every: int, lengths: Sequence[int], batches: int, accumulate: int) -> tuple[int, ...]:
@@ -57,3 +70,60 @@ def as_planned(plan: Callable[[int, int], Batches], lengths: Sequence[int]) -> C
         return made
 
     return exact
+
+
+class Renewal:
+    """The mined negatives of a session, which change while it goes on; `times` says how often they did."""
+
+    def __init__(self, run: Session) -> None:
+        self.run, self.times = run, 0
+
+    def renew(self) -> None:
+        """New ones for the same rows, with the weights that would be saved at this moment."""
+        run = self.run
+        assert run.around.renew is not None
+        with run.layers.averaged():
+            self._take(run.around.renew(run.train))
+        self.times += 1
+        run.write({"step": run.done, "epoch": run.course.epoch(run.done), "negatives": "mined anew"})
+        run.pace.restart()
+
+    def state(self) -> Snapshot:
+        """The texts of the last mining; none where there was none but the first."""
+        section = self.run.recipe.data.negatives
+        if section is None or not self.times:
+            return Snapshot(facts={"times": self.times})
+        train = self.run.train
+        return Snapshot(texts_of(train.rows, train.text_columns[-section.num_negatives :]), {"times": self.times})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """The rows have the negatives that they had then."""
+        self.times = snapshot.facts["times"]
+        if self.times:
+            self._take(replace(self.run.train, rows=with_texts(self.run.train.rows, snapshot.tensors)))
+
+    def _take(self, train: Prepared) -> None:
+        run = self.run
+        run.train = train
+        if (part := masked_part(run.loss)) is not None and part.masking is not None:
+            part.masking = masking_of(train, run.recipe, run.around.encode)
+
+
+def texts_of(rows: Dataset, columns: Sequence[str]) -> dict[str, Tensor]:
+    """Columns of texts as tensors: their bytes (n,) end to end, and where each text ends (rows,)."""
+    tensors = dict[str, Tensor]()
+    for column in columns:
+        texts = [text.encode() for text in rows[column]]
+        ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+        whole = np.frombuffer(bytearray(b"".join(texts)), dtype=np.uint8)
+        tensors |= {f"{column}/bytes": torch.from_numpy(whole), f"{column}/ends": torch.from_numpy(ends)}
+    return tensors
+
+
+def with_texts(rows: Dataset, tensors: Mapping[str, Tensor]) -> Dataset:
+    """The same rows with the columns that `texts_of` took."""
+    for column in dict.fromkeys(name.rpartition("/")[0] for name in tensors):
+        whole, ends = tensors[f"{column}/bytes"].numpy().tobytes(), tensors[f"{column}/ends"].tolist()
+        texts = [whole[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
+        rows = rows.remove_columns([column] if column in rows.column_names else []).add_column(column, texts)
+    return rows

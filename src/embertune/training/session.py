@@ -28,6 +28,7 @@ from embertune.recipe.units import parse_span
 from embertune.rundir import finite
 from embertune.training.balanced import weights_of
 from embertune.training.caching import PrefixCache
+from embertune.training.checkpoint import Checkpoints
 from embertune.training.chunked import ChunkedLoss
 from embertune.training.course import Course, Phase, stream_of
 from embertune.training.finite import refuse, trouble
@@ -40,8 +41,10 @@ from embertune.training.optimizer import loss_scaler, optimizer_of
 from embertune.training.pace import Pace
 from embertune.training.patient import Patient
 from embertune.training.regime import first_regime
+from embertune.training.renewal import Renewal
 from embertune.training.schedule import rate_factor, schedule_of, stalls_of
 from embertune.training.snapshot import Moments, Part, Scale, Snapshot, Weights, together
+from embertune.training.survival import Survival
 from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, collator, release
 from embertune.training.treatment import Treatment
 from embertune.watch import Progress, Watcher
@@ -74,6 +77,7 @@ class Surroundings:
     rates: Callable[[int], float] | None = None
     enough: Callable[[float], bool] | None = None
     augment: Callable[[Prepared, float], Prepared] | None = None
+    checkpoints: Checkpoints | None = None
 
 
 #: The plain values of a session that change while it goes on.
@@ -126,14 +130,19 @@ class Session:
             self.learning["average"] = self.layers.average
         self.treatment = Treatment(recipe.guard, first_regime(model, recipe), Patient(self))
         self.trouble = ""
+        self.renewal = Renewal(self)
+        self.survival = Survival(self, around.checkpoints)
         self.parts = {
             **self.learning,
             "layers": self.layers,
             "treatment": self.treatment,
             "stopping": self.stopping,
             "best": self.keeper,
+            "rows": self.renewal,
             "run": self,
         }
+        if around.prefix is not None:
+            self.parts["prefix"] = around.prefix
 
     def snapshot(self) -> Snapshot:
         """All that decides how training goes on from here; its tensors are in use."""
@@ -177,17 +186,22 @@ class Session:
         return loss if settings.chunk is None else ChunkedLoss(loss, self.model, settings.chunk)
 
     def run(self, phase: Phase) -> None:
-        """A phase of the course, in as many parts as dev makes of it."""
+        """What is left to do of a phase of the course, in as many parts as dev makes of it."""
+        if self.done >= phase.last or self.survival.interrupted:
+            return
         self._treat()
-        if phase.renew and not self.stopped:
-            self._renew()
+        if phase.renew and not self.stopped and self.done == phase.first:
+            self.renewal.renew()
+        phase = dataclasses.replace(phase, first=self.done, renew=False)
         while self.done < phase.last and not self.stopped:
             if new := self.layers.begin(phase):
                 self.write({"step": self.done, "epoch": self.course.epoch(self.done), "thawed": new})
             turns = (self.layers.thaws, self.lowered)
             with self.layers.held(), self._prefix(phase):
                 self._train(phase)
-            if (self.layers.thaws, self.lowered) == turns and self.treatment.due is None:
+            self.survival.between()
+            same = (self.layers.thaws, self.lowered) == turns and self.treatment.due is None
+            if same or self.survival.interrupted:
                 return
             self._treat()
             phase = dataclasses.replace(phase, first=self.done, renew=False)
@@ -227,10 +241,10 @@ class Session:
                 args=host_arguments(recipe, folder, phase.first),
                 train_dataset=Numbered(rows) if masked_part(self.loss) and not target else rows,
                 loss=self.loss,
-                callbacks=[Adapter(self._clip, lambda step: self._after(phase.first + step))],
+                callbacks=[Adapter(self.survival.step_begins, self._clip, lambda step: self._after(step, phase))],
             )
             assert settings.precision != "auto"
-            with applied(self.model, settings.precision):
+            with applied(self.model, settings.precision), self.survival.ending:
                 self.trainer.train()
         release(self.model)
 
@@ -263,8 +277,9 @@ class Session:
         if self.trouble or not math.isfinite(self.grad_norm):
             self.trainer.optimizer.zero_grad()  # the optimizer passes over parameters without a gradient
 
-    def _after(self, step: int) -> bool:
-        """A step is done: write it down, look at dev where it is time, and say whether to stop."""
+    def _after(self, step: int, phase: Phase) -> bool:
+        """So many steps of the phase are done: write the last down, look at dev where it is time; whether to stop."""
+        step += phase.first
         pace = self._speed(step)
         losses = self.trainer.step_losses
         loss = float(torch.stack(losses).mean())
@@ -284,7 +299,8 @@ class Session:
         if self.around.enough is not None and self.around.enough(loss):
             self.stopped = "asked to"
         stalled = self.layers.stalled(self.looks)
-        return self._lower() or stalled or bool(self.stopped) or self.treatment.due is not None
+        ends = self._lower() or stalled or bool(self.stopped) or self.treatment.due is not None
+        return ends or self.survival.within(step, phase.last)
 
     def _lower(self) -> bool:
         """Whether dev has stopped improving, so that a lower rate is due: the phase ends, and the next one has it."""

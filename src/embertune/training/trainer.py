@@ -125,10 +125,14 @@ class _NoCard(TrainerCallback):  # type: ignore[misc]  # the host ships no compl
 
 
 class Adapter(TrainerCallback):  # type: ignore[misc]  # the host ships no complete types
-    """Joins the host's loop to ours: clips before a step, and asks `after_step` afterwards whether to stop."""
+    """Joins the host's loop to ours: tells that a step begins, clips, and asks `after_step` whether to stop."""
 
-    def __init__(self, clip: Callable[[], None], after_step: Callable[[int], bool]) -> None:
-        self.clip, self.after_step = clip, after_step
+    def __init__(self, begin: Callable[[], None], clip: Callable[[], None], after_step: Callable[[int], bool]) -> None:
+        self.begin, self.clip, self.after_step = begin, clip, after_step
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The batches of the step are there, and nothing is drawn by chance yet."""
+        self.begin()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """All gradients are there, the step is not done."""
