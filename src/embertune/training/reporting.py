@@ -17,8 +17,6 @@ from transformers.integrations import get_reporting_integration_callbacks
 
 from embertune.errors import Problem, RecipeError
 from embertune.recipe import Recipe
-from embertune.recipe.check import known_paths
-from embertune.recipe.load import get
 
 #: Takes a line of the history.
 Tell = Callable[[Mapping[str, Any]], None]
@@ -44,10 +42,13 @@ class _Arguments(SentenceTransformerTrainingArguments):  # type: ignore[misc]  #
     recipe: Recipe
 
     def to_dict(self) -> dict[str, Any]:
-        """Every leaf of the recipe."""
-        values = {path: get(self.recipe, path) for path in known_paths()}
-        plain = (str, int, float, bool, type(None))
-        return {path: value if isinstance(value, plain) else str(value) for path, value in values.items()}
+        """The settings of the recipe by dotted path, what is no number as text."""
+        sections = {"": {"seed": self.recipe.seed}, **self.recipe.model_dump(exclude={"seed"})}
+        return {
+            f"{section}.{name}".strip("."): value if isinstance(value, int | float) else str(value)
+            for section, settings in sections.items()
+            for name, value in settings.items()
+        }
 
 
 @contextmanager
