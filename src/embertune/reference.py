@@ -1,11 +1,12 @@
 """The recipe reference, made from the code that checks and completes recipes.
 
-`python -m embertune.reference > docs/recipe.md` writes it anew; `python -m embertune.reference rules` prints the table
-of rules that stands in docs/guide.md.
+`python -m embertune.reference > docs/recipe.md` writes it anew; `python -m embertune.reference rules` and
+`python -m embertune.reference advice` print the tables that stand in docs/guide.md.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from embertune.recipe import load_recipe
+from embertune.recipe.advice import ADVICE
 from embertune.recipe.extra import OWNED, PASSED
 from embertune.recipe.guidance import Resolved, decide
 from embertune.recipe.load import get
@@ -166,6 +168,21 @@ def to_rules() -> str:
     return _table(("setting", "when", "becomes", "why", "source"), _rules())
 
 
+def to_advice() -> str:
+    """The table of advice, as it stands in docs/guide.md."""
+    return _table(("setting", "when", "try", "why", "source"), _pieces())
+
+
+def _pieces() -> Iterator[Sequence[str]]:
+    for rule in ADVICE:
+        yield f"`{rule.setting}`", rule.when.words, rule.try_.words, _slanted(rule.why), rule.source
+
+
+def _slanted(template: str) -> str:
+    """What is filled in from a run by its name, `{o.best_pass:.1f}` as *best pass*."""
+    return re.sub(r"\{o\.(\w+)[^}]*\}", lambda found: f"*{found[1].replace('_', ' ')}*", template)
+
+
 def _rules() -> Iterator[Sequence[str]]:
     told = ""
     for rule in RULES:
@@ -259,4 +276,5 @@ def _yaml(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(to_rules() if "rules" in sys.argv else to_markdown())
+    made = {"rules": to_rules, "advice": to_advice}.get(sys.argv[-1], to_markdown)
+    sys.stdout.write(made())
