@@ -25,8 +25,20 @@ from embertune.recipe import Recipe
 from embertune.record import Clock, facts_of_run, further, write_start
 from embertune.report import to_card, write
 from embertune.result import Result, keep, read_result
-from embertune.rundir import HISTORY, MODEL, Asked, RunDir, claim, is_finished, measured_in, told_plainly
+from embertune.rundir import (
+    CHECKPOINTS,
+    HISTORY,
+    MODEL,
+    Asked,
+    RunDir,
+    claim,
+    forget_checkpoints,
+    is_finished,
+    measured_in,
+    told_plainly,
+)
 from embertune.training.caching import prefix_cache
+from embertune.training.checkpoint import checkpoints_of
 from embertune.training.fit import Fit, fit
 from embertune.training.session import Surroundings
 from embertune.watch import Silent, Watcher
@@ -47,10 +59,11 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
 ) -> Result:
     """Train by `recipe`, measure before and after on the same test rows, and leave everything in the folder `out`.
 
-    The same call again begins an unfinished run anew, which ends in the same place, and returns the result of a
-    finished one. `train`, `dev` and `test` are rows handed over (a Dataset, a DataFrame, a list of dicts), `model` a
-    loaded model, which is trained in place, `loss` a function that makes a loss of one's own for it. `watch` is told
-    what happens. Raises `EmbertuneError` for all that a user can put right.
+    The same call again goes on with an unfinished run from its last checkpoint, which ends in the same place, bit for
+    bit, and returns the result of a finished one. While steps are taken, the first Ctrl-C or SIGTERM ends the run after
+    the step, with a checkpoint, as `Interrupted`. `train`, `dev` and `test` are rows handed over (a Dataset, a
+    DataFrame, a list of dicts), `model` a loaded model, which is trained in place, `loss` a function that makes a loss
+    of one's own for it. `watch` is told what happens. Raises `EmbertuneError` for all that a user can put right.
     """
     watch, clock = watch or Silent(), Clock()
     data = read(recipe, Given(train, dev, test), watch)
@@ -86,12 +99,15 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         save(planned.built.model, folder.file(MODEL), card=to_card(facts))
         write(facts, folder.path)
         unpack(planned.built.model)
-        return keep(folder.path, proof, choice, further(facts, cuts, planned.smaller.record()))
+        result = keep(folder.path, proof, choice, further(facts, cuts, planned.smaller.record()))
+        forget_checkpoints(folder.path)
+        return result
 
 
 def finished(out: Path, watch: Watcher) -> Result:
     """What the finished run in `out` came to."""
     watch.stage("finished", f"{out} holds this run already")
+    forget_checkpoints(out)
     return read_result(out)
 
 
@@ -129,6 +145,7 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         encode=planned.smaller.as_whole(planned.encode),  # for a guide: the model as it came
         renew=mining_anew(planned.resolved.recipe, planned.encode, watch),
         prefix=cache,
+        checkpoints=checkpoints_of(folder.file(CHECKPOINTS), planned.resolved.recipe.train, planned.course.per_epoch),
         augment=copying(planned.data.sides, planned.resolved.recipe.seed),
     )
     fitted = fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)

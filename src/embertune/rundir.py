@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ RECIPE, MANIFEST, AUDIT, HISTORY, METRICS = (
 )
 _HEADER = "The resolved recipe of this run, every decision with its reason.\nRunning it again reproduces the run."
 MODEL, REPORT_MD, REPORT_HTML = "model", "report.md", "report.html"
+#: Where an unfinished run keeps what it goes on with.
+CHECKPOINTS = "checkpoints"
 #: A file of ours that was being written when the process was killed.
 _NAMES = "|".join(re.escape(name) for name in (RECIPE, MANIFEST, AUDIT, HISTORY, METRICS, REPORT_MD, REPORT_HTML))
 _HALF = re.compile(rf"\.({_NAMES})\.[a-z0-9_]{{8}}")
@@ -100,6 +103,11 @@ def claim(out: Path, resolved: Resolved, fingerprint: str) -> RunDir:
             half.unlink(missing_ok=True)
     write_text(out / RECIPE, to_yaml(resolved.recipe, resolved.reasons, _HEADER))
     return RunDir(out, finished=(out / METRICS).is_file())
+
+
+def forget_checkpoints(out: Path) -> None:
+    """Remove what a finished run would have gone on with."""
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
 
 def _on_other_data(out: Path) -> RunFolderError:

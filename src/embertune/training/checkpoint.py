@@ -21,6 +21,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from embertune.recipe.sections import TrainSection
+from embertune.recipe.units import parse_span
 from embertune.rundir import told_plainly
 from embertune.training.snapshot import Snapshot
 
@@ -90,14 +92,18 @@ class Checkpoints:
             for old in (*whole[here + 1 :], *whole[: max(0, here + 1 - self.keep)]):
                 _remove(old)
 
-    def remove(self) -> None:
-        """Remove them all: the run is finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _all(self) -> list[Path]:
         """Those there are, whole or not, the oldest first."""
         found = ((_NAME.fullmatch(path.name), path) for path in self.folder.iterdir())
         return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+
+
+def checkpoints_of(folder: Path, settings: TrainSection, per_epoch: float) -> Checkpoints | None:
+    """The checkpoints that a resolved recipe asks for; None where it wants none."""
+    if settings.save_every is None:
+        return None
+    assert settings.keep_checkpoints is not None
+    return Checkpoints(folder, settings.keep_checkpoints, parse_span(settings.save_every).in_steps(per_epoch))
 
 
 def _fill(folder: Path, snapshot: Snapshot, before: Path | None) -> None:
