@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from embertune.errors import Problem
-from embertune.recipe.section import Section, leaf
+from embertune.recipe.section import AS_TUPLE, Section, leaf
 
 WHERE = "data.augment"
 #: The ways to change a text, in the order in which rows take turns at them.
@@ -18,18 +18,14 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 _A_RATE = "null, or a rate above 0 and at most 1, such as 0.1"
 
 
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _rising(band: tuple[float, float]) -> tuple[float, float]:
     if not -1 <= band[0] < band[1] <= 1:
         raise ValueError("needs two numbers from -1 to 1, the lower one first")
     return band
 
 
-Band = Annotated[tuple[float, float], BeforeValidator(_listed), AfterValidator(_rising)]
-Columns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+Band = Annotated[tuple[float, float], AS_TUPLE, AfterValidator(_rising)]
+Columns = Annotated[tuple[str, ...], AS_TUPLE, Field(min_length=1)]
 
 
 class TranslateSection(Section):

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from embertune.errors import Problem
 from embertune.recipe.losses import LOSSES, LossName
-from embertune.recipe.section import Section, leaf
+from embertune.recipe.section import AS_TUPLE, Section, leaf
 from embertune.recipe.units import parse_span
 
 FREEZE, UNFREEZE = "train.freeze", "train.unfreeze"
@@ -32,10 +32,6 @@ def _counted(layers: int | float | str) -> int | float | str:
     return layers
 
 
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _ramp(text: str) -> str:
     if parse_span(text).unit == "evaluations":
         raise ValueError("counts in steps or epochs")
@@ -50,7 +46,7 @@ Layers = Annotated[
     Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] | str,
     AfterValidator(_counted),
 ]
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Patterns = Annotated[tuple[str, ...], AS_TUPLE]
 
 
 class FreezeSection(Section):

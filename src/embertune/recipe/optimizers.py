@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from embertune.errors import Problem
 from embertune.recipe.options import Option, filled, problems_of_options
-from embertune.recipe.section import Section, leaf
+from embertune.recipe.section import AS_TUPLE, Section, leaf
 
 OptimizerName = Literal["adamw", "adam", "sgd", "rmsprop"]
 WHERE = "train.optimizer_options"
@@ -74,7 +74,7 @@ OPTIMIZERS: dict[OptimizerName, OptimizerRow] = {
 assert set(OPTIMIZERS) == set(get_args(OptimizerName))
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Pair = Annotated[tuple[Share, Share], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+Pair = Annotated[tuple[Share, Share], AS_TUPLE]
 
 
 class OptimizerOptions(Section):

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from embertune.recipe.near import did_you_mean
+from embertune.recipe.section import AS_TUPLE
 
 OnOverfit = Literal["stop", "regularise", "warn"]
 RungName = Literal["rate", "dropout", "weight_decay", "freeze", "augment", "batch_size"]
@@ -104,10 +105,6 @@ def _all() -> str:
     return ", ".join(get_args(RungName))
 
 
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _with_limits(texts: tuple[str, ...]) -> tuple[str, ...]:
     rungs = [parse_rung(text) for text in texts]
     names = [rung.name for rung in rungs]
@@ -117,7 +114,7 @@ def _with_limits(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 #: Rungs with their limits, in the order in which they are taken.
-Remedies = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_with_limits)]
+Remedies = Annotated[tuple[str, ...], AS_TUPLE, Field(min_length=1), AfterValidator(_with_limits)]
 
 
 def with_remedies(guard: Any) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator
 
 from embertune.errors import Problem
+from embertune.recipe.section import AS_TUPLE
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
@@ -21,17 +22,13 @@ PACKAGES: Mapping[Tracker, tuple[str, ...]] = {
 }
 
 
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _once(names: tuple[Tracker, ...]) -> tuple[Tracker, ...]:
     if len(set(names)) < len(names):
         raise ValueError("names a tracker twice")
     return names
 
 
-ReportTo = Annotated[tuple[Tracker, ...], BeforeValidator(_listed), AfterValidator(_once)]
+ReportTo = Annotated[tuple[Tracker, ...], AS_TUPLE, AfterValidator(_once)]
 
 
 def problems_of_trackers(names: Sequence[Tracker]) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from embertune.recipe.augmenting import AugmentSection
 from embertune.recipe.balancing import Balance
@@ -16,7 +16,7 @@ from embertune.recipe.negatives import NegativesSection
 from embertune.recipe.optimizers import OptimizerName, OptimizerOptions
 from embertune.recipe.reporting import ReportTo
 from embertune.recipe.schedules import ScheduleName, ScheduleOptions
-from embertune.recipe.section import Section, leaf
+from embertune.recipe.section import AS_TUPLE, Section, leaf
 from embertune.recipe.smaller import Layers, Matryoshka, Rate, Rates
 from embertune.recipe.units import EveryText, StretchText
 
@@ -40,11 +40,7 @@ RolePrompts = Annotated[Mapping[str, str], AfterValidator(_known_roles)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Texts = Annotated[tuple[str, ...], AS_TUPLE]
 
 
 class ModelSection(Section):
@@ -330,7 +326,7 @@ class EvaluateSection(Section):
         "the one metric the verdict rests on; null where there is no test",
         "auto or a metric such as help-test_cosine_ndcg@10",
     )
-    similarity: Annotated[tuple[Similarity, ...], BeforeValidator(_listed), Field(min_length=1)] = leaf(
+    similarity: Annotated[tuple[Similarity, ...], AS_TUPLE, Field(min_length=1)] = leaf(
         ("cosine", "dot", "manhattan", "euclidean"),
         "the similarity functions to measure under",
         "a list out of cosine, dot, manhattan, euclidean",

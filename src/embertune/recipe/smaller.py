@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from embertune.errors import Problem
 from embertune.recipe.losses import LOSSES, LossName
-from embertune.recipe.section import Section, leaf
+from embertune.recipe.section import AS_TUPLE, Section, leaf
 
 LAYERS, DIMENSIONS, MATRYOSHKA = "model.layers", "model.dimensions", "train.matryoshka"
 
@@ -18,10 +18,6 @@ DropoutKind = Literal["hidden", "attention", "embedding"]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Rates = Annotated[Mapping[DropoutKind, Rate], Field(min_length=1)]
 Choice = Literal["spread", "first"]
-
-
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 class LayersSection(Section):
@@ -38,10 +34,10 @@ class LayersSection(Section):
 class MatryoshkaSection(Section):
     """The lengths to which vectors can be cut off."""
 
-    dimensions: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = leaf(
+    dimensions: Annotated[tuple[Annotated[int, Field(ge=1)], ...], AS_TUPLE] = leaf(
         (), "lengths of vectors; the whole one is added if it is not among them", "a list such as [256, 128, 64]"
     )
-    weights: Annotated[tuple[Annotated[float, Field(gt=0)], ...] | None, BeforeValidator(_listed)] = leaf(
+    weights: Annotated[tuple[Annotated[float, Field(gt=0)], ...] | None, AS_TUPLE] = leaf(
         None, "what the loss of each length is multiplied by; null counts all alike", "null or a list of as many"
     )
 
