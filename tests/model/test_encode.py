@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from embertune.engine.tokens import open_store
-from embertune.model.encode import batches, count_tokens, make_encode, token_stats
+from embertune.model.encode import batches, count_tokens, make_encode
 from tests import tiny
 
 Load = Callable[[], SentenceTransformer]
@@ -91,14 +91,6 @@ def test_counts_agree_with_what_the_model_reads(tiny_model: Load) -> None:
     model = tiny_model()
     read = model.preprocess(TEXTS)["attention_mask"].sum(dim=1)
     assert count_tokens(model, TEXTS).tolist() == read.tolist()
-
-
-def test_token_stats_are_those_of_the_counts() -> None:
-    stats = token_stats(np.arange(1, 101), max_length=90)
-    assert (stats.texts, stats.mean, stats.median, stats.p95, stats.longest) == (100, 50.5, 51, 96, 100)
-    assert stats.truncated == pytest.approx(0.1)
-    assert token_stats(np.arange(5), None).truncated == 0.0
-    assert token_stats(np.zeros(0, dtype=np.int64), 64).texts == 0
 
 
 def without_tokenizer(model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:

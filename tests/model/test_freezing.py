@@ -25,10 +25,10 @@ Load = Callable[[], SentenceTransformer]
 
 def table(blocks: int, head: bool = False) -> LayerTable:
     """A table with one parameter a row."""
-    rows = [Layer("embeddings", "embeddings", "", ("0.emb",), 1, 1)]
-    rows += [Layer(f"block {i}", "block", f"0.block.{i}", (f"0.block.{i}.w",), 1, 1) for i in range(blocks)]
-    rows += [Layer("top of the backbone", "top", "", ("0.pooler.w",), 1, 1)]
-    rows += [Layer("2 Dense", "head", "2", ("2.w",), 1, 1)] if head else []
+    rows = [Layer("embeddings", "embeddings", "", ("0.emb",), 1)]
+    rows += [Layer(f"block {i}", "block", f"0.block.{i}", (f"0.block.{i}.w",), 1) for i in range(blocks)]
+    rows += [Layer("top of the backbone", "top", "", ("0.pooler.w",), 1)]
+    rows += [Layer("2 Dense", "head", "2", ("2.w",), 1)] if head else []
     return LayerTable(tuple(rows))
 
 

@@ -92,16 +92,6 @@ def test_a_shared_block_says_how_often_it_is_run() -> None:
     assert [layer.repeated for layer in find_layers(model).blocks] == [3]
 
 
-def test_a_loaded_model_is_told_with_names_shares_and_what_is_trainable(tiny_model: Load) -> None:
-    model = tiny_model()
-    model[0].model.encoder.layer[0].requires_grad_(False)
-    rows = find_layers(model).as_rows()
-    assert [row[0] for row in rows] == ["embeddings", "block 0", "block 1", "top of the backbone"]
-    assert sum(row[2] for row in rows) == pytest.approx(1.0)
-    assert [row[3] == row[1] for row in rows] == [True, False, True, True]
-    assert rows[1][3] == 0
-
-
 def test_a_path_leads_to_the_module(tiny_mpnet_path: Path) -> None:
     model = SentenceTransformer(str(tiny_mpnet_path), device="cpu", local_files_only=True)
     for i, layer in enumerate(find_layers(model).blocks):

@@ -62,7 +62,6 @@ class Evaluator:
     items: tuple[str, str]
     gains: Mapping[str, tuple[str, str]]
     summary: str
-    higher_is_better: bool = True
 
 
 def _triplets(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -102,18 +101,6 @@ def _dimensions(model: SentenceTransformer) -> int:
     return int(model.truncate_dim or model.get_embedding_dimension() or 0)
 
 
-@dataclass(frozen=True)
-class TokenStats:
-    """Lengths of texts in tokens, special tokens counted; `truncated` is the share of texts longer than allowed."""
-
-    texts: int
-    mean: float
-    median: int
-    p95: int
-    longest: int
-    truncated: float
-
-
 def count_tokens(
     model: SentenceTransformer, texts: Sequence[str], prompt: str = "", tokens: TokenStore | None = None
 ) -> Counts:
@@ -131,12 +118,3 @@ def count_tokens(
         encoded = tokenizer(whole, add_special_tokens=True, truncation=False, padding=False, verbose=False)
         lengths = [len(ids) for ids in encoded["input_ids"]]
     return np.asarray(lengths, dtype=np.int64)
-
-
-def token_stats(counts: Counts, max_length: int | None) -> TokenStats:
-    """Sum up token counts (n,); `max_length` None means that nothing is cut."""
-    if not len(counts):
-        return TokenStats(0, 0.0, 0, 0, 0, 0.0)
-    middle, high = np.percentile(counts, [50, 95], method="higher")
-    cut = float(np.mean(counts > max_length)) if max_length is not None else 0.0
-    return TokenStats(len(counts), float(counts.mean()), int(middle), int(high), int(counts.max()), cut)

@@ -25,7 +25,7 @@ class Layer:
     Kinds from below: `embeddings` (with all that every block reads, as relative positions), `block`, `top` (what of the
     backbone comes after the blocks: final norm, pooler), `head` (modules after the backbone); `backbone` stands for a
     whole one without blocks. `path` is the dotted name of the module, "" where the row collects several. `repeated` is
-    how often a forward pass runs through it; `trainable` counts parameters at the time of the call.
+    how often a forward pass runs through it.
     """
 
     name: str
@@ -33,7 +33,6 @@ class Layer:
     path: str
     parameters: tuple[str, ...]
     count: int
-    trainable: int
     repeated: int = 1
 
 
@@ -52,11 +51,6 @@ class LayerTable:
     def count(self) -> int:
         """The number of parameters of the model."""
         return sum(layer.count for layer in self.layers)
-
-    def as_rows(self) -> list[tuple[str, int, float, int]]:
-        """For printing: name, parameters, their share of the model in [0, 1], how many of them are trainable."""
-        total = self.count or 1
-        return [(layer.name, layer.count, layer.count / total, layer.trainable) for layer in self.layers]
 
 
 def find_layers(model: SentenceTransformer) -> LayerTable:
@@ -98,8 +92,7 @@ def _claim(
     belongs = belongs or _under(path)
     taken = {key: left.pop(key) for key in list(left) if belongs(key)}
     count = sum(parameter.numel() for parameter in taken.values())
-    trainable = sum(parameter.numel() for parameter in taken.values() if parameter.requires_grad)
-    return Layer(name, kind, path, tuple(taken), count, trainable, repeated)
+    return Layer(name, kind, path, tuple(taken), count, repeated)
 
 
 def _path_of(model: nn.Module, wanted: nn.Module | None) -> str:

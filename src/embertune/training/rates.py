@@ -46,7 +46,7 @@ def rows_of(
     assert isinstance(settings.learning_rate, float)
     layers = list(table.layers)
     if heads:
-        layers.append(Layer(LOSS, "head", "", tuple(heads), 0, 0))
+        layers.append(Layer(LOSS, "head", "", tuple(heads), 0))
     said = _said(layers, table, rates, frozen.names(table))
     assert settings.layer_decay != "auto"
     decay = settings.layer_decay if isinstance(settings.layer_decay, float) else 1.0
