@@ -14,6 +14,7 @@ from embertune.choose import Choice, choose
 from embertune.data.prepare import Given
 from embertune.engine.pack import unpack
 from embertune.enlarge import copying
+from embertune.evaluate.between import between, said
 from embertune.evaluate.proof import prove
 from embertune.evaluate.scene import measure, measure_dev, short, thresholds_at_lengths
 from embertune.evaluate.score import Scores
@@ -40,6 +41,8 @@ from embertune.rundir import (
 from embertune.training.caching import prefix_cache
 from embertune.training.checkpoint import checkpoints_of
 from embertune.training.fit import Fit, fit
+from embertune.training.looking import LOSS, Dev
+from embertune.training.reporting import reporting
 from embertune.training.session import Surroundings
 from embertune.watch import Silent, Watcher
 
@@ -127,19 +130,20 @@ def choice_of(planned: Plan, fitted: Fit) -> Choice:
 def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher) -> Fit:
     """Train the model in place, looking at dev on the way."""
 
-    def dev_values() -> Mapping[str, float]:
-        return values(look(planned))
+    def score() -> Dev:
+        return told_by(look(planned), metric)
 
+    metric = planned.resolved.recipe.guard.metric
     side = planned.data.sides.train
     planned.smaller.begin(side, planned.encode, planned.resolved.recipe.seed)
     start = look(planned) if planned.smaller and base_dev else base_dev
     cache = prefix_cache(planned.prefix, planned.built.model, planned.resolved.recipe, watch)
     around = Surroundings(
-        score=dev_values if start else None,
+        score=score if start else None,
         history=folder.file(HISTORY),
         watch=watch,
         prompts=column_prompts(planned.built.role_prompts, side.text_columns),
-        base=values(start),
+        base=told_by(start, metric),
         loss=loss,
         tokens=planned.tokens,
         encode=planned.smaller.as_whole(planned.encode),  # for a guide: the model as it came
@@ -147,8 +151,12 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         prefix=cache,
         checkpoints=checkpoints_of(folder.file(CHECKPOINTS), planned.resolved.recipe.train, planned.course.per_epoch),
         augment=copying(planned.data.sides, planned.resolved.recipe.seed),
+        dev=planned.data.sides.dev,
+        error=between(start, f"{start.name}_{metric}") if start and metric != LOSS else None,
     )
-    fitted = fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
+    with reporting(planned.resolved.recipe, folder.path, planned.built.model, watch.note) as tell:
+        around = dataclasses.replace(around, tell=tell)
+        fitted = fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
     for note in fitted.notes:
         watch.note(note.text)
     return dataclasses.replace(fitted, notes=(*fitted.notes, *cache.notes)) if cache else fitted
@@ -157,12 +165,16 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
 def look(planned: Plan) -> Scores | None:
     """The model as it stands on dev, in the precision of training; None without dev."""
     metric = planned.resolved.recipe.guard.metric
+    if metric == LOSS:
+        metric = planned.scene.dev_headline  # measured all the same; the loss is not the business of evaluation
     return measure_dev(planned.encode_dev, planned.scene, metric) if metric else None
 
 
-def values(dev: Scores | None) -> Mapping[str, float]:
-    """Dev metrics by their short names."""
-    return short(dev.name, dev) if dev else {}
+def told_by(dev: Scores | None, metric: str | None) -> Dev:
+    """What steers training: dev metrics by their short names, and what `metric` is made of."""
+    if dev is None or metric is None:
+        return Dev({})
+    return Dev(short(dev.name, dev), said(dev, f"{dev.name}_{metric}") if metric != LOSS else None)
 
 
 def cuts_for_test(planned: Plan, dev: Scores | None) -> Mapping[str, Any]:

@@ -18,7 +18,8 @@ from embertune.model.prompts import column_prompts
 from embertune.plan import Plan, plan
 from embertune.recipe import load_recipe
 from embertune.training.fit import Fit, fit
-from embertune.training.session import Score, Surroundings
+from embertune.training.looking import Dev
+from embertune.training.session import Surroundings
 from embertune.watch import Silent
 from tests import tiny
 
@@ -44,13 +45,14 @@ def planned(model: SentenceTransformer, rows: Rows, **leaves: Any) -> Plan:
 
 
 def trained(
-    made: Plan, score: Score | None = None, base: Mapping[str, float] | None = None
+    made: Plan, score: Callable[[], Mapping[str, float]] | None = None, base: Mapping[str, float] | None = None
 ) -> tuple[Fit, list[dict[str, Any]]]:
-    """Train the model of the plan in place; what `fit` says, and its history."""
+    """Train the model of the plan in place, dev being what `score` says; what `fit` says, and its history."""
     with tempfile.TemporaryDirectory() as folder:
         history = Path(folder) / "history.jsonl"
         prompts = column_prompts(made.built.role_prompts, made.data.sides.train.text_columns)
-        around = Surroundings(score, history, Silent(), prompts, base or {}, encode=made.encode)
+        told = (lambda: Dev(score())) if score else None
+        around = Surroundings(told, history, Silent(), prompts, Dev(base or {}), encode=made.encode)
         fitted = fit(made.built.model, made.data.sides.train, made.resolved.recipe, around, made.course)
         return fitted, [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
 

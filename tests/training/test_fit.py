@@ -17,6 +17,7 @@ from embertune.errors import RecipeError, TrainingError
 from embertune.plan import plan
 from embertune.recipe import load_recipe
 from embertune.recipe.losses import LOSSES
+from embertune.training import looking
 from embertune.training.course import plan_course
 from embertune.training.fit import fit
 from embertune.training.session import Surroundings, host_arguments
@@ -314,9 +315,7 @@ def test_looking_at_dev_does_not_change_what_is_learned(tiny_model: Loader) -> N
 # Numbers that go wrong
 
 
-def test_a_model_with_a_weight_that_is_no_number_is_refused_before_training(
-    tiny_model: Loader, tmp_path: Path
-) -> None:
+def test_a_model_with_a_weight_that_is_no_number_is_refused_before_training(tiny_model: Loader, tmp_path: Path) -> None:
     made = planned(tiny_model(), tiny.toy_pairs(20))
     with torch.no_grad():
         next(made.built.model.parameters())[:] = math.nan
@@ -340,7 +339,8 @@ def test_progress_tells_step_loss_best_value_speed_and_time_left(tiny_model: Loa
     made = planned(tiny_model(), tiny.toy_triplets(40), data__dev=0.2, train__max_steps=4, guard__eval_every="2 steps")
     dev = Dev([0.5, 0.7, 0.6])
     dev.model = made.built.model
-    around = Surroundings(dev, tmp_path / "history.jsonl", Watches(), {}, {"cosine_accuracy": 0.5})
+    base = looking.Dev({"cosine_accuracy": 0.5})
+    around = Surroundings(lambda: looking.Dev(dev()), tmp_path / "history.jsonl", Watches(), {}, base)
     fit(made.built.model, made.data.sides.train, made.resolved.recipe, around)
     assert [(p.step, p.steps, p.best, p.latest) for p in told] == [
         (1, 4, 0.5, 0.5), (2, 4, 0.7, 0.7), (3, 4, 0.7, 0.7), (4, 4, 0.7, 0.6),

@@ -16,6 +16,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from embertune.training.keeper import Keeper
+from embertune.training.looking import Dev
 from embertune.training.session import Session, Surroundings
 from embertune.training.snapshot import Chance, Snapshot
 from embertune.watch import Silent
@@ -47,7 +48,7 @@ def begun(tiny_model: Loader, folder: Path, name: str) -> Session:
     values = iter([0.3, 0.2, 0.2, 0.4, 0.1, 0.1, 0.1] * 3)
     metric = made.resolved.recipe.guard.metric
     around = Surroundings(
-        lambda: {str(metric): next(values)}, folder / "history.jsonl", Silent(), {}, {str(metric): 0.1}
+        lambda: Dev({str(metric): next(values)}), folder / "history.jsonl", Silent(), {}, Dev({str(metric): 0.1})
     )
     train = made.data.sides.train
     session = Session(made.built.model, train, made.resolved.recipe, made.course, around, io.StringIO())
@@ -97,7 +98,7 @@ def test_a_rollback_puts_back_what_was_learnt_and_leaves_what_was_counted(
     assert not same(session.learned(), learned)
     session.put_back(learned)
     assert same(session.learned(), learned)
-    assert (session.done, len(session.looks)) == (4, 5)
+    assert (session.done, len(session.looking.looks)) == (4, 5)
     train_to(session, 6)
     assert not same(session.learned(), learned)
 

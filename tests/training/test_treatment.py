@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from embertune.plan import Plan
 from embertune.recipe.augmenting import AugmentSection
 from embertune.training.diagnosis import Diagnosis
 from embertune.training.fit import Fit, fit
+from embertune.training.looking import Dev
 from embertune.training.session import Session, Surroundings
 from embertune.watch import Silent
 from tests import tiny
@@ -47,18 +48,18 @@ class Told:
         self.file, self.watch = io.StringIO(), Listens()
         self.weights: dict[int, dict[str, torch.Tensor]] = {}
         self.rows: dict[int, int] = {}
-        base = {METRIC: self.values[0]}
+        base = Dev({METRIC: self.values[0]})
         around = Surroundings(self.score, None, self.watch, {}, base, encode=made.encode, **more)  # type: ignore[arg-type]
         self.session = Session(
             made.built.model, made.data.sides.train, made.resolved.recipe, made.course, around, self.file
         )
 
-    def score(self) -> Mapping[str, float]:
+    def score(self) -> Dev:
         step = self.session.done
         self.weights[step] = weights(self.made.built.model)
         if step in self.overfits:
             self.session.treatment.hears(FELL)
-        return {METRIC: self.values[len(self.weights)]}
+        return Dev({METRIC: self.values[len(self.weights)]})
 
     def train(self) -> Told:
         self.session.look(0)
@@ -112,8 +113,8 @@ def test_a_remedy_goes_back_to_the_best_state_and_on_at_another_rate_without_giv
     assert (line["remedy_result"], line["value"]) == ("rate", 0.6)
     assert line["text"] == "dev became better, 0.6 after 0.5"
     assert [(remedy.rung, remedy.step, remedy.back_to) for remedy in run.session.treatment.remedies] == [("rate", 4, 2)]
-    assert run.session.stopping.best is not None
-    assert run.session.stopping.best.step == 6
+    assert run.session.looking.stopping.best is not None
+    assert run.session.looking.stopping.best.step == 6
 
 
 def test_after_a_remedy_weights_and_optimizer_are_those_of_the_best_look(tiny_model: Loader) -> None:
@@ -159,7 +160,8 @@ def test_copies_join_the_rows_and_batches_become_smaller_in_a_pass_of_their_own(
 
         def forward(self, features: Any, _labels: Any) -> torch.Tensor:
             made = [self.model(dict(column))["sentence_embedding"] for column in features]
-            sizes.append(len(made[0]))
+            if self.training:
+                sizes.append(len(made[0]))
             return (made[0] - made[1]).square().mean()
 
     settings = SETTINGS | {"guard__remedies": ["augment", "batch_size 4"], "data__dev": 0.2}
@@ -208,7 +210,7 @@ FALLING = [0.1, 0.5, *(0.4 - 0.01 * n for n in range(20))]
 
 
 def broken(at: Sequence[int]) -> Callable[[SentenceTransformer], nn.Module]:
-    """Makes a loss that is NaN at its calls number `at`."""
+    """Makes a loss that is NaN at the steps `at`."""
 
     class Breaks(nn.Module):
         def __init__(self, model: SentenceTransformer) -> None:
@@ -217,8 +219,9 @@ def broken(at: Sequence[int]) -> Callable[[SentenceTransformer], nn.Module]:
 
         def forward(self, features: Any, _labels: Any) -> torch.Tensor:
             made = [self.model(dict(column))["sentence_embedding"] for column in features]
-            self.calls += 1
-            return (made[0] - made[1]).square().mean() * (math.nan if self.calls in at else 1.0)
+            self.calls += self.training
+            bad = self.training and self.calls in at
+            return (made[0] - made[1]).square().mean() * (math.nan if bad else 1.0)
 
     return Breaks
 
@@ -254,11 +257,11 @@ def test_at_the_third_time_training_ends_and_the_model_has_its_best_state(tiny_m
     values = iter(FALLING[1:])
     kept: list[dict[str, torch.Tensor]] = []
 
-    def score() -> Mapping[str, float]:
+    def score() -> Dev:
         kept.append(weights(made.built.model))
-        return {METRIC: next(values)}
+        return Dev({METRIC: next(values)})
 
-    around = Surroundings(score, tmp_path / "h.jsonl", Silent(), {}, {METRIC: 0.1}, loss=broken(range(3, 99)))
+    around = Surroundings(score, tmp_path / "h.jsonl", Silent(), {}, Dev({METRIC: 0.1}), loss=broken(range(3, 99)))
     fitted = fit(made.built.model, made.data.sides.train, made.resolved.recipe, around, made.course)
     assert (fitted.steps, fitted.best_step, fitted.skipped) == (11, 2, 9)
     assert fitted.stopped == (

@@ -13,6 +13,7 @@ from embertune.model.layers import find_layers
 from embertune.recipe import Recipe
 from embertune.training.checkpoint import Found
 from embertune.training.course import Course, plan_course
+from embertune.training.diagnosis import Diagnosis
 from embertune.training.finite import refuse
 from embertune.training.masked import masked_note
 from embertune.training.remedies import Remedy
@@ -26,7 +27,8 @@ class Fit:
     """What training gives back. The model passed in holds the best state on dev, or the last one without dev.
 
     `best_step` is 0 where nothing beat the model as it came; `notes` tell of what was masked and what was skipped,
-    `layers` of what was trained. `skipped` steps changed nothing, because something in them was not finite.
+    `layers` of what was trained. `diagnosis` is that of the last look. `skipped` steps changed nothing, because
+    something in them was not finite.
     """
 
     steps: int
@@ -36,6 +38,7 @@ class Fit:
     notes: tuple[Note, ...] = ()
     layers: tuple[LayerLine, ...] = ()
     remedies: tuple[Remedy, ...] = ()
+    diagnosis: Diagnosis | None = None
     skipped: int = 0
 
 
@@ -60,7 +63,7 @@ def fit(
         session.survival.finish()
         session.treatment.finish()
         seconds = time.perf_counter() - started
-    best = session.stopping.best
+    best = session.looking.stopping.best
     if best:
         session.keeper.give(model)
     else:
@@ -69,5 +72,5 @@ def fit(
     model.eval()
     notes = (*masked_note(session.masked, session.negatives), *session.treatment.notes())
     layers, treatment = session.layers.lines(done=True), session.treatment
-    told = (notes, layers, tuple(treatment.remedies), treatment.skips.total)
+    told = (notes, layers, tuple(treatment.remedies), session.looking.diagnosis, treatment.skips.total)
     return Fit(session.done, best.step if best else session.done, session.stopped, seconds, *told)

@@ -97,9 +97,9 @@ class _Steps:
 class Looking:
     """The looks at a run: it remembers the best one, and the last that counted as better."""
 
-    def __init__(self, guard: GuardSection, scope: Scope, error: Error | None) -> None:
-        self.guard, self.scope = guard, scope
-        self.error = paired_error if scope.metric == LOSS else error
+    def __init__(self, guard: GuardSection, steps: int, error: Error | None) -> None:
+        self.guard, self.steps = guard, steps
+        self.error = paired_error if guard.metric == LOSS else error
         self.stopping = EarlyStopping(parse_span(guard.patience) if guard.patience else None)
         self.looks: list[Look] = []
         self.signs: list[Signs] = []
@@ -129,11 +129,13 @@ class Looking:
         """Take note of a look."""
         values, now = dict(dev.values), _Kept(dev.items)
         if probed is not None:
-            now = _Kept(dev.items, probed.train, probed.dev if len(probed.dev) else None)
-        if self.scope.metric == LOSS:
+            now = _Kept(dev.items, *(losses if len(losses) else None for losses in (probed.train, probed.dev)))
+        if self.guard.metric == LOSS:
             values[LOSS] = math.nan if now.dev is None else float(now.dev.mean())
             now = _Kept(None if now.dev is None else now.dev[None, :], now.train, now.dev)
-        value = values[self.scope.metric]
+        metric = self.guard.metric
+        assert metric is not None
+        value = values[metric]
         self.signs.append(self._signs(moment, value, now, probed))
         look = Look(moment.step, moment.epoch, self._shown(value), moment.warming)
         self.looks.append(look)
@@ -145,17 +147,19 @@ class Looking:
         if decision.better:
             self._counted = now
         self._steps = _Steps()
-        self.diagnosis = diagnose(self.signs, self.scope)
+        items = 0 if dev.items is None else dev.items.shape[1]
+        self.diagnosis = diagnose(self.signs, Scope(metric, items, self.steps))
         return self._seen(moment, values, decision)
 
-    def anew(self) -> None:
+    def anew(self, epoch: float) -> None:
         """The run is back at its best look: what was seen after it is no part of the way that led here."""
+        self.stopping.anew(epoch)
         best = self.stopping.best
         self.signs = [signs for signs in self.signs if best is None or signs.step <= best.step]
 
     def _shown(self, value: float) -> float:
         """Turns the metric into what is compared, where higher is better, and back."""
-        return -value if self.scope.metric == LOSS else value
+        return -value if self.guard.metric == LOSS else value
 
     def _change(self, now: _Kept) -> float:
         """By how much a look must be better to count."""
@@ -203,8 +207,9 @@ class Looking:
             "diagnosis": name,
             "reason": reason,
         }
-        value = values[self.scope.metric]
-        line = LookLine(moment.step, moment.epoch, value, decision.best, signs.train_loss, signs.dev_loss, name, reason)
+        assert signs.value is not None
+        losses = (signs.train_loss, signs.dev_loss)
+        line = LookLine(moment.step, moment.epoch, signs.value, decision.best, *losses, name, reason)
         return Seen(self.looks[-1], decision, self.diagnosis, record, line)
 
     def state(self) -> Snapshot:

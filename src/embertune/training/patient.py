@@ -74,9 +74,10 @@ class Patient:
             run.learning["optimizer"].restore(Snapshot())
             if run.layers.average is not None:
                 run.layers.average.weights.clear()
-        if run.stopping.best is not None:
-            run.stopping.anew(run.course.epoch(run.done))
-        return run.stopping.best
+        best = run.looking.stopping.best
+        if best is not None:
+            run.looking.anew(run.course.epoch(run.done))
+        return best
 
     def tell(self, note: str, record: Mapping[str, Any] | None = None) -> None:
         """Say something, and write it into the history of the step that was just done."""

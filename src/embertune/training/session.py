@@ -21,6 +21,7 @@ from embertune.engine.precision import applied
 from embertune.engine.tokens import TokenStore
 from embertune.errors import Problem, RecipeError
 from embertune.recipe import Recipe
+from embertune.recipe.budget import probed_rows
 from embertune.recipe.check import loss_options
 from embertune.recipe.optimizers import optimizer_options
 from embertune.recipe.positives import sampler_of
@@ -32,16 +33,18 @@ from embertune.training.checkpoint import Checkpoints
 from embertune.training.chunked import ChunkedLoss
 from embertune.training.course import Course, Phase, stream_of
 from embertune.training.finite import refuse, trouble
-from embertune.training.guard import EarlyStopping, Look
 from embertune.training.keeper import Keeper
 from embertune.training.layering import Layering
+from embertune.training.looking import Dev, Error, Looking, Moment, Score
 from embertune.training.losses import build_loss, head_parameters, nested
 from embertune.training.masked import Encode, Numbered, masked_part, masking_of
 from embertune.training.optimizer import loss_scaler, optimizer_of
 from embertune.training.pace import Pace
 from embertune.training.patient import Patient
+from embertune.training.probes import Probe, probe_batches
 from embertune.training.regime import first_regime
 from embertune.training.renewal import Renewal
+from embertune.training.reporting import Tell
 from embertune.training.schedule import rate_factor, schedule_of, stalls_of
 from embertune.training.snapshot import Moments, Part, Scale, Snapshot, Weights, together
 from embertune.training.survival import Survival
@@ -49,15 +52,13 @@ from embertune.training.trainer import Adapter, HostTrainer, Plan, arguments, co
 from embertune.training.treatment import Treatment
 from embertune.watch import Progress, Watcher
 
-#: Measures the model as it stands on dev: metric name to value.
-Score = Callable[[], Mapping[str, float]]
-
 
 @dataclass(frozen=True)
 class Surroundings:
     """What training is handed from outside: how to measure, where to write, whom to tell, which prompts to use.
 
-    `base` are the dev values of the model as it comes; `loss` builds a loss of the user's own; `tokens` has the texts.
+    `base` is what dev says of the model as it comes, `dev` has its rows, and `error` compares two looks. `loss` builds
+    a loss of the user's own; `tokens` has the texts.
     `encode` embeds with the weights that the model has at the time of the call, and `renew` gives the rows negatives
     mined with them. `rates` takes the place of the schedule (the step of the run to the factor of the highest rate),
     and `enough`, asked with the loss of each step, ends training. `augment` gives rows and changed copies of them, with
@@ -68,7 +69,7 @@ class Surroundings:
     history: Path
     watch: Watcher
     prompts: Mapping[str, str]
-    base: Mapping[str, float] = field(default_factory=dict)
+    base: Dev = field(default_factory=lambda: Dev({}))
     loss: Callable[[SentenceTransformer], nn.Module] | None = None
     tokens: TokenStore | None = None
     encode: Encode | None = None
@@ -76,12 +77,15 @@ class Surroundings:
     prefix: PrefixCache | None = None
     rates: Callable[[int], float] | None = None
     enough: Callable[[float], bool] | None = None
+    tell: Tell | None = None
     augment: Callable[[Prepared, float], Prepared] | None = None
     checkpoints: Checkpoints | None = None
+    dev: Prepared | None = None
+    error: Error | None = None
 
 
 #: The plain values of a session that change while it goes on.
-_COUNTS = ("done", "stopped", "latest", "lowered", "masked", "negatives")
+_COUNTS = ("done", "stopped", "lowered", "masked", "negatives")
 
 
 class Session:
@@ -99,12 +103,9 @@ class Session:
         self.model, self.train, self.recipe, self.course, self.around = model, train, recipe, course, around
         self.history = history
         self.keeper = Keeper()
-        patience = recipe.guard.patience
-        self.stopping = EarlyStopping(parse_span(patience) if patience else None)
-        self.latest: float | None = None
+        self.looking = Looking(recipe.guard, course.steps, around.error)
         self.stopped = ""
         self.done = 0
-        self.looks: list[Look] = []
         self.lowered = 0  # how often dev has stopped improving, for a schedule on plateaus
         self.grad_norm = 0.0
         self.rates: dict[str, float] = {}
@@ -121,6 +122,7 @@ class Session:
         highest = max(group.learning_rate for group in self.layers.groups)
         self.schedule = schedule_of(settings, course.steps, course.per_epoch, highest)
         self.pace = Pace(course.steps)
+        self.probe = self._probe()
         self.learning: dict[str, Part] = {
             "weights": Weights(model, self.loss),
             "optimizer": Moments(self.optimizer, self.layers.parameters),
@@ -136,7 +138,7 @@ class Session:
             **self.learning,
             "layers": self.layers,
             "treatment": self.treatment,
-            "stopping": self.stopping,
+            "looking": self.looking,
             "best": self.keeper,
             "rows": self.renewal,
             "run": self,
@@ -165,13 +167,12 @@ class Session:
     def state(self) -> Snapshot:
         """What the run has done and seen."""
         facts = {name: getattr(self, name) for name in _COUNTS}
-        return Snapshot(facts=facts | {"looks": [dataclasses.asdict(look) for look in self.looks]})
+        return Snapshot(facts=facts)
 
     def restore(self, snapshot: Snapshot) -> None:
         """As it was then."""
         for name in _COUNTS:
             setattr(self, name, snapshot.facts[name])
-        self.looks = [Look(**look) for look in snapshot.facts["looks"]]
 
     def _loss(self) -> nn.Module:
         if self.around.loss is not None:
@@ -184,6 +185,19 @@ class Session:
         loss = nested(loss, self.model, settings.matryoshka)
         assert settings.chunk != "auto"
         return loss if settings.chunk is None else ChunkedLoss(loss, self.model, settings.chunk)
+
+    def _probe(self) -> Probe | None:
+        """What a look sees beside dev; None where there are no looks."""
+        if self.around.score is None:
+            return None
+        settings, around = self.recipe.train, self.around
+        assert isinstance(settings.batch_size, int)
+        pairs = sampler_of(settings, self.train.shape) == "class_pairs"
+        made = collator(self.model, dict(around.prompts), pairs, around.tokens)
+        rows = probed_rows(self.course.batches * settings.batch_size)
+        return Probe(
+            self.model, self.loss, self.recipe, *probe_batches(self.train, around.dev, rows, self.recipe, made)
+        )
 
     def run(self, phase: Phase) -> None:
         """What is left to do of a phase of the course, in as many parts as dev makes of it."""
@@ -254,16 +268,6 @@ class Session:
         share = asked(step) if asked else rate_factor(self.schedule, step, self.lowered)
         return share * self.treatment.regime.rate * self.layers.factor(row, step)
 
-    def _renew(self) -> None:
-        """New negatives for the same rows, with the weights that would be saved at this moment."""
-        assert self.around.renew is not None
-        with self.layers.averaged():
-            self.train = self.around.renew(self.train)
-        if (part := masked_part(self.loss)) is not None and part.masking is not None:
-            part.masking = masking_of(self.train, self.recipe, self.around.encode)
-        self.write({"step": self.done, "epoch": self.course.epoch(self.done), "negatives": "mined anew"})
-        self.pace.restart()
-
     def _clip(self) -> None:
         """Clip all trained parameters together; the norm before clipping and the rates of the step are logged."""
         self.rates = self.layers.rates(self.optimizer)
@@ -293,22 +297,23 @@ class Session:
             self.layers.stepped()
         self.write(record | self._masked())
         self.stopped = self.treatment.stepped(self.trouble)
+        self.looking.stepped(loss, self.grad_norm)
         if self.every and (step % self.every == 0 or step == self.course.steps):
             self.look(step)
         self.around.watch.step(self._progress(step, epoch, loss, pace))
         if self.around.enough is not None and self.around.enough(loss):
             self.stopped = "asked to"
-        stalled = self.layers.stalled(self.looks)
+        stalled = self.layers.stalled(self.looking.looks)
         ends = self._lower() or stalled or bool(self.stopped) or self.treatment.due is not None
         return ends or self.survival.within(step, phase.last)
 
     def _lower(self) -> bool:
         """Whether dev has stopped improving, so that a lower rate is due: the phase ends, and the next one has it."""
-        found = stalls_of(self.schedule, self.looks)
+        found = stalls_of(self.schedule, self.looking.looks)
         before, after = (rate_factor(self.schedule, self.done, count) for count in (self.lowered, found))
         self.lowered = found
         if falls := after < before:
-            self.stopping.lowered(self.looks[-1])
+            self.looking.stopping.lowered(self.looking.looks[-1])
         return falls
 
     def _masked(self) -> dict[str, int]:
@@ -325,35 +330,35 @@ class Session:
 
     def look(self, step: int) -> None:
         """Look at dev, where there is one, with the weights that would be saved."""
-        if self.around.score is not None:
-            with self.layers.averaged():
-                self._look(step, self.around.score)
-            best = self.stopping.best
-            if best is not None and best.step == step and self.treatment.goes_back:
-                self.keeper.learn(self.learned())
-            self.treatment.saw(self.looks[-1].value)
-
-    def _look(self, step: int, score: Score) -> None:
-        """Measure dev, keep the state if it is the best, and note whether patience has run out."""
-        values = score() if step else self.around.base
-        metric = self.recipe.guard.metric
-        assert metric is not None
-        epoch = self.course.epoch(step)
-        warming = step < self.schedule.rising or self.layers.warming(step)
-        self.looks.append(Look(step, epoch, values[metric], warming))
-        decision = self.stopping.see(dataclasses.replace(self.looks[-1], warming=warming or self.layers.waiting(step)))
-        self.latest = values[metric]
-        if decision.best:
-            self.keeper.keep(self.model)
-        if decision.stop and step < self.course.steps:
-            self.stopped = decision.reason
-        self.write({"step": step, "epoch": epoch, "dev": dict(values), "best": decision.best, "stop": decision.reason})
+        if self.around.score is None or self.probe is None:
+            return
+        with self.layers.averaged():
+            dev = self.around.score() if step else self.around.base
+            seen = self.looking.see(self._moment(step), dev, self.probe())
+            if seen.decision.best:
+                self.keeper.keep(self.model)
+        if seen.decision.best and self.treatment.goes_back:
+            self.keeper.learn(self.learned())
+        self.write(seen.record)
+        self.around.watch.look(seen.line)
+        self.treatment.saw(seen.look.value)
+        overfits = self.treatment.hears(seen.diagnosis)
+        if step < self.course.steps and self.treatment.due is None:
+            self.stopped = self.stopped or overfits or seen.decision.reason
         self.pace.restart()
+
+    def _moment(self, step: int) -> Moment:
+        warming = step < self.schedule.rising or self.layers.warming(step)
+        rate = max(self.rates.values(), default=None)
+        skipped = self.treatment.skips.total
+        return Moment(step, self.course.epoch(step), warming, self.layers.waiting(step), rate, skipped)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add a line to the history."""
         self.history.write(json.dumps(finite(record), allow_nan=False) + "\n")
         self.history.flush()
+        if self.around.tell is not None:
+            self.around.tell(record)
 
     def _speed(self, step: int) -> tuple[float, float]:
         """Texts per second and seconds left; asked before dev is measured, which is not training."""
@@ -362,7 +367,6 @@ class Session:
 
     def _progress(self, step: int, epoch: float, loss: float, pace: tuple[float, float]) -> Progress:
         speed, left = pace
-        best = self.stopping.best
         return Progress(
             step,
             self.course.steps,
@@ -371,8 +375,8 @@ class Session:
             speed,
             left,
             self.recipe.guard.metric,
-            best.value if best else None,
-            self.latest,
+            self.looking.best,
+            self.looking.latest,
         )
 
 
