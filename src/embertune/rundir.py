@@ -65,16 +65,16 @@ def is_finished(out: Path, asked: Asked) -> bool:
     """Whether `out` holds the finished run of just this, told from what it keeps: nothing has to be planned for it.
 
     False says little: the recipe may be written otherwise and come to the same, which `claim` finds out. Raises
-    RunFolderError where the same recipe ran on other rows.
+    RunFolderError where the same recipe ran on other rows, to its end or not.
     """
-    if not (out / METRICS).is_file() or not (out / MANIFEST).is_file():
+    if not (out / MANIFEST).is_file() or not (out / RECIPE).is_file():
         return False
     kept, wanted = read_json(out / MANIFEST).get("asked"), asked.as_record()
     if kept is None or (kept["recipe"] != wanted["recipe"] and load_recipe(out / RECIPE) != asked.recipe):
         return False
     if kept["inputs"] != wanted["inputs"]:
         raise _on_other_data(out)
-    return True
+    return (out / METRICS).is_file()
 
 
 def claim(out: Path, resolved: Resolved, fingerprint: str) -> RunDir:

@@ -8,7 +8,7 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 from embertune.engine.pack import choose_path
-from embertune.errors import Problem, RecipeError
+from embertune.errors import ModelError, Problem, RecipeError
 from embertune.model.build import POOLINGS, Built, adopt, build, pooling_of
 from embertune.model.dropout import dropout_of, set_dropout
 from embertune.recipe import Recipe
@@ -24,12 +24,23 @@ def load(section: ModelSection, model: SentenceTransformer | None) -> Built:
         if section.name is None:
             raise RecipeError(Problem("model.name", "found null", "write a local folder or a Hub id"))
         built = build(section.name, pooling=section.pooling, prompts=section.prompts, max_length=section.max_length)
-        return _with_dropout(built, section)
+        return _with_dropout(_finite(built), section)
     for name in ("pooling", "max_length"):
         if getattr(section, name) != "auto":
             found = f"found {getattr(section, name)!r} for a model that is handed over"
             raise RecipeError(Problem(f"model.{name}", found, "set it on the model, and leave it out here"))
-    return _with_dropout(adopt(model, section.prompts), section)
+    return _with_dropout(_finite(adopt(model, section.prompts)), section)
+
+
+def _finite(built: Built) -> Built:
+    """The same model, if all its weights are numbers; ModelError names the first parameter that has others."""
+    broken = {name: n for name, p in built.model.named_parameters() if (n := int((~p.detach().isfinite()).sum()))}
+    if broken:
+        name, count = next(iter(broken.items()))
+        more = f", and {len(broken) - 1} more parameters have some" if len(broken) > 1 else ""
+        found = f"{count:,} of {built.model.get_parameter(name).numel():,} weights of {name} are NaN or infinite{more}"
+        raise ModelError(built.source, found, "take another copy of the model: nothing can be learnt from such weights")
+    return built
 
 
 def _with_dropout(built: Built, section: ModelSection) -> Built:
