@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from embertune.caches import KINDS, clear, placed
 from embertune.errors import EmbertuneError, Interrupted
+from embertune.signals import terminable
 
 if TYPE_CHECKING:
     from embertune.recipe import Recipe
@@ -25,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     options = parser().parse_args(words)
     try:
-        with placed(options.cache_dir, options.cache_size):
+        with terminable(), placed(options.cache_dir, options.cache_size):
             options.command(options)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         return _told(Interrupted(shlex.join(["embertune", *words])))
     except EmbertuneError as error:
         return _told(error)
