@@ -25,7 +25,7 @@ from embertune.evaluate.proof import Verdict
 from embertune.model.save import fingerprint
 from embertune.plan import plan
 from embertune.recipe.sections import Shape
-from embertune.run import cuts_for_test, look, thresholds, values
+from embertune.run import cuts_for_test, look, thresholds, told_by
 from embertune.watch import Progress, Silent
 from tests import tiny
 
@@ -291,7 +291,7 @@ def test_the_saved_model_is_the_best_state_on_dev_and_not_the_last(
     assert 0 < best < 16
     assert looks[best] > looks[16]
     again = plan(et.replace(made, {"model.name": str(result.model)}), None, None, Silent())
-    assert values(look(again))["cosine_accuracy"] == looks[best]
+    assert told_by(look(again), "cosine_accuracy").values["cosine_accuracy"] == looks[best]
     assert f"at step {best} of 16" in result.reason
 
 
@@ -577,7 +577,8 @@ def test_test_is_measured_in_float32_and_dev_in_the_precision_of_training(
     steering = half.encode_dev(texts, "sentence1")
     assert steering.dtype == "float32"
     assert 0 < abs(steering - half.encode(texts, "sentence1")).max() < 0.1
-    assert values(look(half)) != values(look(whole))
+    steered = [told_by(look(made), "cosine_accuracy").values for made in (half, whole)]
+    assert steered[0] != steered[1]
     assert cuts_for_test(half, look(half)) == cuts_for_test(whole, look(whole)) == thresholds(look(whole))
 
 
