@@ -96,6 +96,7 @@ def test_a_log_has_one_plain_line_for_each_look() -> None:
     assert len(looks) == 5
     told = "          step 40  epoch 1.00  dev 0.6000  loss train 0.2000, dev 0.3000  "
     assert looks[-1] == f"{told}overfitting: {_FELL}"
+    assert looks[1].endswith("  improving")
     assert "\x1b" not in _screen(60)
 
 

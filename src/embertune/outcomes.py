@@ -181,7 +181,8 @@ def advice_lines(result: Result) -> list[str]:
         lines.append(f"        {escape(told)}")
     for place, piece in enumerate(result.advice):
         head = "try:    " if not place else "        "
-        lines.append(f"{head}[bold]{escape(piece.setting)}[/]: {escape(piece.what)} [dim]({escape(piece.why)})[/]")
+        why = "" if piece.why == result.diagnosis_reason else f" [dim]({escape(piece.why)})[/]"
+        lines.append(f"{head}[bold]{escape(piece.setting)}[/]: {escape(piece.what)}{why}")
     return lines
 
 

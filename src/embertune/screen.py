@@ -69,13 +69,14 @@ def diagnosis(line: LookLine) -> str:
     return f"{line.diagnosis}: {line.reason}" if line.diagnosis and line.reason else line.diagnosis
 
 
-def look_line(line: LookLine) -> str:
-    """A look as one line of a log."""
+def look_line(line: LookLine, before: str = "") -> str:
+    """A look as one line of a log; the reason of its diagnosis only where that is not the one `before`."""
     parts = [f"step {line.step}", f"epoch {line.epoch:.2f}", f"dev {line.value:.4f}{' (best)' if line.best else ''}"]
     losses = ((name, value) for name, value in (("train", line.train_loss), ("dev", line.dev_loss)))
     if told := ", ".join(f"{name} {value:.4f}" for name, value in losses if value is not None):
         parts.append(f"loss {told}")
-    return "  ".join([*parts, *([diagnosis(line)] if line.diagnosis else [])])
+    told = line.diagnosis if line.diagnosis == before else diagnosis(line)
+    return "  ".join([*parts, *([told] if told else [])])
 
 
 def step_line(progress: Step) -> str:

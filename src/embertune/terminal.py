@@ -114,9 +114,10 @@ class Terminal:
 
     def look(self, line: LookLine) -> None:
         """A line in a log; on a terminal, what stands below the bar."""
+        before = self._seen.looks[-1].diagnosis if self._seen.looks else ""
         self._seen.look(line)
         if not self.console.is_terminal:
-            self.note(look_line(line))
+            self.note(look_line(line, before))
 
     def _draw(self, progress: Step) -> None:
         if self._bar is None:

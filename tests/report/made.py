@@ -182,7 +182,17 @@ _DIAGNOSES = (
 _AFTER: dict[int, list[dict[str, Any]]] = {
     60: [{"step": 60, "epoch": 1.0, "thawed": ["block 3"]}],
     90: [{"step": 95, "epoch": 1.5, "loss": None, "skipped": "loss is nan"}, {"step": 96, "skipped": "loss is nan"}],
-    180: [{"step": 180, "epoch": 3.0, "remedy": "rate", "reason": "dev fell", "back_to": 150, "result": None}],
+    180: [
+        {
+            "step": 180,
+            "epoch": 3.0,
+            "remedy": "rate",
+            "reason": "dev fell",
+            "text": "every rate is 0.5 of it",
+            "back_to": 150,
+            "result": None,
+        }
+    ],
     210: [{"step": 210, "remedy_result": "rate", "value": 0.7, "text": "dev rose from 0.69 to 0.7"}],
     270: [{"step": 270, "epoch": 4.5, "remedy": "freeze", "reason": "dev <fell>", "back_to": 210, "result": None}],
 }

@@ -92,11 +92,11 @@ class Outcome:
 
     @property
     def test_rows_needed(self) -> int | None:
-        """Test rows on which a change of this size would be clear, to two digits; None where that says nothing.
+        """Test rows on which a change of this size would be clear, to two digits; None where it is next to none.
 
         The width of an interval falls with the root of the rows; a fifth more keeps it off zero.
         """
-        if not self.test_rows or not self.difference or not math.isfinite(self.half / self.difference):
+        if not self.test_rows or not abs(self.difference) > self.half / 100:
             return None
         return _round(self.test_rows * (self.half / self.difference) ** 2 * 1.2)
 

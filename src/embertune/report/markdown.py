@@ -120,11 +120,12 @@ def _guard(facts: Facts) -> Iterator[str]:
         yield f"{told.skipped:,} steps changed nothing, since loss or gradients were not finite."
     if told.remedies:
         lines = [
-            f"| {one.step:,} | {prose(one.rung)} | {prose(one.reason)}; back to step {one.back_to:,} | "
+            f"| {one.step:,} | {prose(one.rung)} | {prose(one.text)} | {prose(one.reason)} | {one.back_to:,} | "
             f"{prose(one.result)} |"
             for one in told.remedies
         ]
-        yield "\n".join(["| step | remedy | why | what came of it |", "|--:|---|---|---|", *lines])
+        head = ["| step | remedy | what changed | why | back to | what came of it |", "|--:|---|---|---|--:|---|"]
+        yield "\n".join([*head, *lines])
     if facts.advice:
         yield "### What to try next"
         yield "\n".join(_advice(facts))

@@ -27,12 +27,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Remedy:
-    """A rung that was taken at `step`, from the state of step `back_to`; `result` is empty until it was judged."""
+    """A rung that was taken at `step`, from the state of step `back_to`: why, and what it changed.
+
+    `result` is empty until it was judged, `value` the best of dev from then on.
+    """
 
     step: int
     rung: str
     reason: str
     back_to: int
+    text: str = ""
     result: str = ""
     value: float | None = None
 
@@ -129,7 +133,7 @@ def _remedies(history: Records) -> list[Remedy]:
     found: list[Remedy] = []
     for record in history:
         if rung := record.get("remedy"):
-            found.append(Remedy(record["step"], rung, record.get("reason") or "", record.get("back_to") or 0))
+            found.append(Remedy(record["step"], rung, record["reason"], record["back_to"], record.get("text") or ""))
         elif rung := record.get("remedy_result"):
             waiting = (place for place, one in enumerate(found) if one.rung == rung and not one.result)
             for place in islice(waiting, 1):
