@@ -34,6 +34,8 @@ prove: $(VENV)/.dev
 	$(BIN)/python prove/masking.py
 	$(BIN)/python prove/mined.py
 	$(BIN)/python prove/levers.py
+	$(BIN)/python prove/smaller.py
+	$(BIN)/python prove/rates.py
 	$(BIN)/python prove/prefix.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt

@@ -1,8 +1,8 @@
 """What do smaller models keep? Blocks cut out, vectors made shorter, vectors that can be cut off, after training.
 
 1,000 rows of `banking77/` (with every third text of its test) and of `nli/` (some of its premises), two passes and one
-in bfloat16, without stopping or choosing on dev; the last state is measured on test, in float32, with whole vectors and
-with their first 192, 96 and 48 numbers. A seed has its own rows, split, order and dropout, which all its ways share.
+in float32, without stopping or choosing on dev; the last state is measured on test, with whole vectors and with their
+first 192, 96 and 48 numbers. A seed has its own rows, split, order and dropout, which all its ways share.
 Beside every way stands what the model reaches before training: for cut models that is how good a start they have.
 
 `python prove/smaller.py` runs what prove/results/smaller.json does not have yet, seed by seed; `--table` prints the
@@ -60,7 +60,7 @@ SHARED: dict[str, Any] = {
     "model.name": "sentence-transformers/all-MiniLM-L6-v2",
     "data.limit": 1000,
     "data.near_duplicates": None,
-    "train.precision": "bfloat16",
+    "train.precision": "float32",
     "guard.patience": None,
     "evaluate.similarity": ["cosine"],
 }

@@ -128,6 +128,23 @@ def test_init_looks_for_a_rate_draws_the_curve_and_writes_the_rate_with_its_reas
     assert json.loads(capsys.readouterr().out)["rate"]["rate"] == rate
 
 
+def test_init_that_finds_no_rate_shows_the_curve_and_leaves_the_rate_to_auto(
+    pairs: Path, tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    words = ("init", pairs, "--model", tiny_model_path, "--out", recipe, "--find-rate", "--set", "train.batch_size=8")
+    words = (*words, "--set", "train.max_steps=30", "--set", "train.gradient_clip=1e-13")  # which moves next to nothing
+    assert run_cli(*words, "--set", "train.scale_rate=16") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("no rate from 1e-07 to 1e-02 clearly lowered the loss in a range test of 30 steps") == 2
+    assert load_recipe(recipe).train.learning_rate == "auto"
+    assert "no rate is proposed" in (tmp_path / "recipe.rate.svg").read_text()
+    for path in (recipe, tmp_path / "recipe.rate.svg"):
+        path.unlink()
+    assert run_cli(*words, "--set", "train.optimizer=sgd") == 1
+    assert "write train.learning_rate yourself" in capsys.readouterr().err
+
+
 def test_a_recipe_and_the_command_line_that_says_the_same_give_the_same_resolved_recipe(
     pairs: Path, tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ from embertune.watch import Watcher
 
 
 def find_rate(planned: Plan, watch: Watcher) -> Found:
-    """The highest rate that a range test proposes, whatever `train.learning_rate` says; the run itself is not begun."""
+    """What a range test proposes, whatever `train.learning_rate` says; the run itself is not begun."""
     side, recipe = planned.data.sides.train, planned.resolved.recipe
     watch.stage("rate", "range test: the rate grows, the loss tells")
     planned.smaller.begin(side, planned.encode, recipe.seed)

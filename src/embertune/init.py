@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embertune.errors import Problem, RecipeError, RunFolderError
+from embertune.errors import Problem, RecipeError, RunFolderError, TrainingError
 from embertune.findrate import find_rate
 from embertune.plan import plan
 from embertune.recipe import load_recipe, replace
 from embertune.recipe.distance import BY_DISTANCE
 from embertune.recipe.explain import to_yaml
+from embertune.recipe.optimizers import OPTIMIZERS
 from embertune.recipe.scaling import reasons_of_rate, scale_of
+from embertune.recipe.sections import TrainSection
 from embertune.report.ratecurve import to_svg
 from embertune.rundir import write_text
 from embertune.training.ranging import Found
@@ -54,8 +56,7 @@ def write_recipe(
     leaves: dict[str, Any] = {"data.train": data}
     reasons = dict(planned.resolved.reasons)
     if found is not None:
-        unscaled = found.rate / scale_of(planned.resolved.recipe.train)
-        leaves |= {RATE: float(f"{unscaled:.2g}"), FLOOR: settings.get(FLOOR)}
+        leaves |= {RATE: _rate(found, planned.resolved.recipe.train), FLOOR: settings.get(FLOOR)}
         reasons[RATE] = found.reason
     recipe = replace(planned.resolved.recipe, leaves)
     header = "Written by `embertune init`: every setting with its value, every decision with its reason."
@@ -65,6 +66,15 @@ def write_recipe(
     if found is not None:
         write_text(drawing, to_svg(found))
     return Begun(text, found, drawing if found else None)
+
+
+def _rate(found: Found, train: TrainSection) -> float | str:
+    """What stands in the recipe: the rate found, before it is scaled, or auto; TrainingError where auto knows none."""
+    if found.rate is not None:
+        return float(f"{found.rate / scale_of(train):.2g}")
+    if not OPTIMIZERS[train.optimizer].published:
+        raise TrainingError("--find-rate", found.reason, f"write {RATE} yourself")
+    return "auto"
 
 
 def _by_distance(settings: Mapping[str, Any]) -> dict[str, str]:

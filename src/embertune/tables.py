@@ -102,7 +102,8 @@ def layer_screen(lines: Sequence[LayerLine], indent: int) -> RenderableType:
 
 
 def rate_screen(found: Found) -> RenderableType:
-    """The loss over the rate, and what is proposed."""
-    *curve, proposed = to_lines(found)
+    """The loss over the rate, and what is proposed, or why nothing is."""
+    curve = to_lines(found)
+    told = found.reason if found.rate is None else curve.pop()
     lines = [Text(line[:8], style="dim") + Text(line[8:], style="blue") for line in curve[:-2]]
-    return Group("", *lines, *(Text(line, style="dim") for line in curve[-2:]), Text(proposed, style="bold yellow"))
+    return Group("", *lines, *(Text(line, style="dim") for line in curve[-2:]), Text(told, style="bold yellow"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 from embertune.report.ratecurve import to_lines, to_svg
@@ -44,3 +45,12 @@ def test_the_curve_runs_through_every_column_from_where_it_has_settled() -> None
     rows = to_lines(FOUND, width=50, height=8)[:8]
     drawn = [any(row[8 + column] != "\u2800" for row in rows) for column in range(50)]
     assert drawn == [column >= 8 for column in range(50)]
+
+
+def test_where_no_rate_is_proposed_the_curve_is_drawn_all_the_same_and_nothing_is_marked() -> None:
+    none = replace(FOUND, rate=None)
+    drawing = to_svg(none)
+    assert "no rate is proposed" in drawing
+    assert 'class="smooth"' in drawing
+    assert 'class="rate"' not in drawing
+    assert to_lines(none) == to_lines(FOUND)[:-1]

@@ -71,16 +71,16 @@ def curve(best: float, start: float = 0.5, fall: float = 0.3) -> list[Point]:
 @given(st.floats(1e-5, 1e-3))
 def test_the_proposal_moves_with_the_curve_and_lies_below_its_lowest_point(best: float) -> None:
     found = proposed(curve(best))
+    assert found.rate is not None
     assert best / 10 <= found.rate <= best / 2
     assert "range test of 100 steps (Smith 2017" in found.reason
 
 
 def test_where_no_rate_lowers_the_loss_none_is_proposed() -> None:
     rates = rates_of(100, 1e-7, 1e-2)
-    with pytest.raises(
-        TrainingError, match="no rate from 1e-07 to 1e-02 clearly lowered the loss of these rows; leave it out"
-    ):
-        proposed(points_of(rates, [0.5 + 1e-4 * step for step in range(100)]))
+    found = proposed(points_of(rates, [0.5 + 1e-4 * step for step in range(100)]))
+    assert found.rate is None
+    assert found.reason == "no rate from 1e-07 to 1e-02 clearly lowered the loss in a range test of 100 steps"
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -88,7 +88,7 @@ def test_a_fall_of_three_times_the_spread_of_single_losses_is_found_in_the_noise
     random = Random(seed)
     rates = rates_of(100, 1e-7, 1e-2)
     losses = [random.gauss(0.4, 0.1) - 0.3 * math.exp(-(math.log10(rate / 3e-4) ** 2)) for rate in rates]
-    assert 1e-6 < proposed(points_of(rates, losses)).rate < 2e-4
+    assert 1e-6 < (proposed(points_of(rates, losses)).rate or 0) < 2e-4
 
 
 def test_a_loss_that_is_not_finite_almost_at_once_leaves_nothing_to_propose() -> None:
@@ -104,7 +104,7 @@ def test_the_test_of_a_model_is_the_same_every_time_and_gives_its_weights_back(t
     assert not model.training
     assert first == found_for(tiny_model())
     assert len(first.points) == 40 > SETTLED
-    assert 1e-5 < first.rate <= 1e-3
+    assert 1e-5 < (first.rate or 0) <= 1e-3
     assert min(point.smooth for point in first.points) < first.points[SETTLED].smooth
 
 

@@ -74,9 +74,10 @@ def plateau_patience(train: TrainSection) -> str:
 def reasons_of_rate(train: TrainSection) -> dict[str, str]:
     """What is to be known of rate and decay, by dotted path, as comments in the resolved recipe."""
     reasons = reasons_of_decay(train.optimizer, train.weight_decay)
-    if train.scale_rate is not None:
+    highest = highest_rate(train)
+    if train.scale_rate is not None and highest is not None:
         rows = f"{train.batch_size}" + (f" x {train.accumulate}" if train.accumulate > 1 else "")
-        told = f"the highest rate is {highest_rate(train):g}: {rows} rows a step over {train.scale_rate} ({GOYAL})"
+        told = f"the highest rate is {highest:g}: {rows} rows a step over {train.scale_rate} ({GOYAL})"
         reasons["train.scale_rate"] = told
     return reasons
 

@@ -63,23 +63,32 @@ def axes_of(found: Found) -> Axes:
 
 
 def to_svg(found: Found) -> str:
-    """The loss of every step, its average, and the rate that is proposed."""
+    """The loss of every step, its average, and the rate that is proposed, if any."""
     axes = axes_of(found)
-    rate = _x(axes, found.rate)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
-        f"<title>Learning-rate range test: {found.rate:.1e} is proposed</title>",
+        f"<title>Learning-rate range test: {_told(found)}</title>",
         f"<style>{_STYLE}</style>",
         f'<text class="title" x="{_LEFT}" y="30">Loss while the learning rate grows</text>',
         *_grid(axes),
         f'<text x="{_RIGHT}" y="{_BOTTOM + 42}" text-anchor="end">learning rate</text>',
         _path("raw", axes, [(point.rate, point.loss) for point in found.points]),
         _path("smooth", axes, [(point.rate, point.smooth) for point in found.settled]),
-        f'<path class="rate" d="M{rate:.1f} {_TOP}V{_BOTTOM}"/>',
-        f'<text class="told" x="{rate:.1f}" y="{_TOP - 8}" text-anchor="middle">{found.rate:.1e}</text>',
+        *_mark(axes, found.rate),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _told(found: Found) -> str:
+    return "no rate is proposed" if found.rate is None else f"{found.rate:.1e} is proposed"
+
+
+def _mark(axes: Axes, rate: float | None) -> Iterator[str]:
+    if rate is not None:
+        x = _x(axes, rate)
+        yield f'<path class="rate" d="M{x:.1f} {_TOP}V{_BOTTOM}"/>'
+        yield f'<text class="told" x="{x:.1f}" y="{_TOP - 8}" text-anchor="middle">{rate:.1e}</text>'
 
 
 def _grid(axes: Axes) -> Iterator[str]:
@@ -101,7 +110,7 @@ def _x(axes: Axes, rate: float) -> float:
 
 
 def to_lines(found: Found, width: int = 60, height: int = 12) -> list[str]:
-    """The averaged loss in braille, `width` by `height` characters, with the rate proposed marked below it."""
+    """The averaged loss in braille, `width` by `height` characters, with the rate proposed, if any, marked below it."""
     axes = axes_of(found)
     grid = [[0] * width for _ in range(height)]
     dots = [(axes.x(point.rate) * (2 * width - 1), axes.y(point.smooth) * (4 * height - 1)) for point in found.settled]
@@ -113,12 +122,10 @@ def to_lines(found: Found, width: int = 60, height: int = 12) -> list[str]:
         for row, cells in enumerate(grid)
     ]
     below = [(axes.x(rate), label) for rate, label in axes.decades()]
-    return [
-        *lines,
-        f"{'':>6} └" + "─" * width,
-        f"{'':>8}" + _placed(below, width),
-        f"{'':>8}" + _placed([(axes.x(found.rate), f"▲ {found.rate:.1e}")], width, first=True),
-    ]
+    lines += [f"{'':>6} └" + "─" * width, f"{'':>8}" + _placed(below, width)]
+    if found.rate is None:
+        return lines
+    return [*lines, f"{'':>8}" + _placed([(axes.x(found.rate), f"▲ {found.rate:.1e}")], width, first=True)]
 
 
 def _joined(dots: Sequence[tuple[float, float]]) -> Iterator[tuple[int, int]]:

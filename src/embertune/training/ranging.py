@@ -59,10 +59,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Found:
-    """What a range test found: its steps, the highest rate that is proposed, and why."""
+    """What a range test found: its steps, and the highest rate that is proposed, or None, and why."""
 
     points: tuple[Point, ...]
-    rate: float
+    rate: float | None
     reason: str
 
     @property
@@ -94,7 +94,10 @@ def exploded(losses: Sequence[float]) -> bool:
 
 
 def proposed(points: Sequence[Point]) -> Found:
-    """The rate to take; `TrainingError` where no rate lowered the loss by more than chance does."""
+    """The rate to take, none where no rate lowered the loss by more than chance does.
+
+    `TrainingError` where the loss was not finite from almost the first step on.
+    """
     settled = points[SETTLED:]
     if not settled:
         found = f"the loss was not finite from step {len(points) + 1} on, at a rate of {points[-1].rate:.0e}"
@@ -105,8 +108,8 @@ def proposed(points: Sequence[Point]) -> Found:
     first = [point.loss for point in points[: len(points) // 3]]  # while the rate does next to nothing
     if lowest in points[: len(first)] or np.mean(first) - lowest.smooth < CLEAR * np.std(first):
         low, high = points[0].rate, points[-1].rate
-        found = f"no rate from {low:.0e} to {high:.0e} clearly lowered the loss of these rows"
-        raise TrainingError("--find-rate", found, "leave it out, or write a rate yourself")
+        told = f"no rate from {low:.0e} to {high:.0e} clearly lowered the loss in a range test of {len(points)} steps"
+        return Found(tuple(points), None, told)
     rate = float(f"{lowest.rate / 10:.1e}")
     reason = (
         f"a tenth of the rate at which the averaged loss was lowest ({lowest.rate:.1e}) in a range test of "
