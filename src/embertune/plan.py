@@ -118,10 +118,7 @@ def plan(
     built = on_fastest_path(load(recipe.model, model), recipe)
     smaller = make_smaller(built.model, recipe)
     scene, facts = _at_lengths(scene, facts, smaller.lengths)
-    tools = tools_of(recipe, built)  # refused before anything is mined
-    mined = with_negatives(data, recipe, built, watch)
-    data = enlarged(mined.data, recipe, tools)
-    data = dataclasses.replace(data, sides=balanced(data.sides, recipe.data.balance, recipe.seed))
+    data, mined = _with_more_rows(data, recipe, built, watch)
     fingerprint = inputs(data, model)
     smaller.shrink()
     built = dataclasses.replace(built, notes=(*built.notes, *smaller.notes()))
@@ -133,10 +130,8 @@ def plan(
     within = within_budget(Within(data, scene, resolved), plain.train, facts, count)
     data, scene, resolved = within.data, within.scene, within.resolved
     sample = _sample(data.sides.train)
-    refuse_idle(resolved, built.model)
     asks = {**_asks(built, sample), **asks_on_distance(built, plain.train, scene, smaller, facts)}
-    resolved = settle(resolved, known or {}, asks)
-    refuse_idle(resolved, built.model)
+    resolved = _settled(resolved, built, asks, known or {})
     frozen = find_frozen(find_layers(built.model), resolved.recipe.train.freeze)
     course = plan_course(data.sides.train, resolved.recipe, frozen)
     layers = foresee(built.model, resolved.recipe, course)
@@ -151,7 +146,23 @@ def plan(
     for text in resolved.notes[len(room.resolved.notes) :]:
         watch.note(text)
     settled = (*encoders, resolved, course, fingerprint, tokens, room.memory, room.free, smaller)
-    return Plan(data, plain, built, scene, *settled, mined.record, layers=layers, prefix=prefix, looks=within.looks)
+    return Plan(data, plain, built, scene, *settled, mined, layers=layers, prefix=prefix, looks=within.looks)
+
+
+def _with_more_rows(data: Data, recipe: Recipe, built: Built, watch: Watcher) -> tuple[Data, Mapping[str, Any] | None]:
+    """The data with mined negatives, changed copies and balance in train, and what is kept of the mining."""
+    tools = tools_of(recipe, built)  # refused before anything is mined
+    mined = with_negatives(data, recipe, built, watch)
+    data = enlarged(mined.data, recipe, tools)
+    return dataclasses.replace(data, sides=balanced(data.sides, recipe.data.balance, recipe.seed)), mined.record
+
+
+def _settled(resolved: Resolved, built: Built, asks: Mapping[str, Ask], known: Mapping[str, Measured]) -> Resolved:
+    """What only a measurement can decide, decided; what can have no effect is refused before it and after."""
+    refuse_idle(resolved, built.model)
+    resolved = settle(resolved, known, asks)
+    refuse_idle(resolved, built.model)
+    return resolved
 
 
 def with_audit(planned: Plan, watch: Watcher) -> Plan:
