@@ -134,3 +134,8 @@ def test_weights_that_are_not_finite_are_told_as_in_training(tiny_model: Loader)
         next(model.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"are not finite before training"):
         found_for(model, train__precision="float32")
+
+
+def test_the_negatives_of_the_run_are_not_mined_anew_in_its_range_test(tiny_model: Loader) -> None:
+    found = found_for(tiny_model(), data__negatives={"every": 2}, train__max_steps=30)
+    assert len(found.points) == 30

@@ -118,6 +118,11 @@ def proposed(points: Sequence[Point]) -> Found:
     return Found(tuple(points), rate, reason)
 
 
+def _same_rows(recipe: Recipe) -> dict[str, None]:
+    """What keeps negatives from being mined anew on the way."""
+    return {"data.negatives.every": None} if recipe.data.negatives else {}
+
+
 def range_test(model: SentenceTransformer, train: Prepared, recipe: Recipe, around: Surroundings) -> list[Point]:
     """Train `model` while the rate grows, until the loss explodes, and give it its weights back.
 
@@ -130,7 +135,7 @@ def range_test(model: SentenceTransformer, train: Prepared, recipe: Recipe, arou
         found = f"the run has {steps} steps, and a range test on no more passes than that needs {LEAST_STEPS}"
         raise TrainingError("--find-rate", found, "leave it out, or lower train.batch_size")
     rates, losses = rates_of(steps, low, high), list[float]()
-    steady = with_leaves(recipe, {**_STEADY, "train.max_steps": steps})
+    steady = with_leaves(recipe, {**_STEADY, **_same_rows(recipe), "train.max_steps": steps})
     highest = highest_rate(steady.train)
     assert highest is not None
 
