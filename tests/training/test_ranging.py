@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from embertune.errors import TrainingError
+from embertune.errors import ModelError, TrainingError
 from embertune.findrate import find_rate
 from embertune.training.ranging import (
     SETTLED,
@@ -128,11 +128,11 @@ def test_layers_keep_their_share_of_the_rate_and_frozen_ones_stay(tiny_model: Lo
     assert [point.rate for point in usual.points] == [point.rate for point in decayed.points]
 
 
-def test_weights_that_are_not_finite_are_told_as_in_training(tiny_model: Loader) -> None:
+def test_weights_that_are_not_finite_are_told_as_in_a_run(tiny_model: Loader) -> None:
     model = tiny_model()
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"are not finite before training"):
+    with pytest.raises(ModelError, match="are NaN or infinite"):
         found_for(model, train__precision="float32")
 
 
