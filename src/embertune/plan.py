@@ -48,8 +48,10 @@ from embertune.smaller import Smaller, lengths_asked, lengths_of, make_smaller
 from embertune.tokenise import texts_of, tokenise
 from embertune.training.course import Course, plan_course
 from embertune.training.layering import foresee
+from embertune.training.looking import LOSS
 from embertune.training.memory import Memory
 from embertune.training.prefix import Asked, PrefixPlan, Reader, find_prefix
+from embertune.training.probes import check_loss_of
 from embertune.training.renewal import check_every
 from embertune.training.room import find_room, uncut
 from embertune.training.session import host_arguments
@@ -132,21 +134,25 @@ def plan(
     sample = _sample(data.sides.train)
     asks = {**_asks(built, sample), **asks_on_distance(built, plain.train, scene, smaller, facts)}
     resolved = _settled(resolved, built, asks, known or {})
-    frozen = find_frozen(find_layers(built.model), resolved.recipe.train.freeze)
-    course = plan_course(data.sides.train, resolved.recipe, frozen)
+    table = find_layers(built.model)
+    course = plan_course(data.sides.train, resolved.recipe, find_frozen(table, resolved.recipe.train.freeze))
     layers = foresee(built.model, resolved.recipe, course)
     data = dataclasses.replace(data, sides=dataclasses.replace(data.sides, notes=data.sides.notes + course.notes))
     resolved = dataclasses.replace(resolved, notes=(*resolved.notes, *notes_on(resolved.recipe, built.model, sample)))
-    for text in (*(note.text for note in data.notes), *built.notes, *resolved.notes):
-        watch.note(text)
+    _tell((*(note.text for note in data.notes), *built.notes, *resolved.notes), watch)
     encoders = _encoders(built, resolved.recipe, tokens)
-    room = find_room(built, data.sides.train, resolved, known or {}, tokens)
+    resting = course.last_frozen(resolved.recipe.train.unfreeze).names(table)
+    room = find_room(built, data.sides.train, resolved, known or {}, tokens, resting)
     reader = Reader(tokens, built.role_prompts, scene.dev.texts if scene.dev else {}) if tokens else None
     resolved, prefix = find_prefix(built.model, data.sides.train, room.resolved, course, Asked(known or {}, reader))
-    for text in resolved.notes[len(room.resolved.notes) :]:
-        watch.note(text)
+    _tell(resolved.notes[len(room.resolved.notes) :], watch)
     settled = (*encoders, resolved, course, fingerprint, tokens, room.memory, room.free, smaller)
     return Plan(data, plain, built, scene, *settled, mined, layers=layers, prefix=prefix, looks=within.looks)
+
+
+def _tell(notes: Sequence[str], watch: Watcher) -> None:
+    for text in notes:
+        watch.note(text)
 
 
 def _with_more_rows(data: Data, recipe: Recipe, built: Built, watch: Watcher) -> tuple[Data, Mapping[str, Any] | None]:
@@ -215,6 +221,8 @@ def _resolve(recipe: Recipe, data: Data, built: Built, facts: Facts, handed_over
     leaves, why = leaves_of(recipe.model, built, facts.roles, handed_over)
     nested, told = lengths_of(recipe, built.model)
     decided = decide(replace(recipe, {**data.settings, **leaves, **nested}), facts)
+    if decided.recipe.guard.metric == LOSS and data.sides.dev is not None:
+        check_loss_of(data.sides.dev, data.sides.train, decided.recipe)
     host_arguments(decided.recipe, ".")
     reasons = {path: reason for path, reason in {**data.reasons, **why, **told, **decided.reasons}.items() if reason}
     return Resolved(decided.recipe, reasons, decided.notes)

@@ -56,6 +56,18 @@ def test_what_a_graph_keeps_is_counted_once_and_without_what_was_there() -> None
     assert kept_bytes(run, [there]) == 4 * (10 * 50 + 2 * 10 * 20)
 
 
+def test_what_is_never_trained_keeps_nothing_and_an_average_is_one_copy_more(tiny_model: Loader) -> None:
+    def weighed(**leaves: Any) -> Memory:
+        return memory_of(planned(tiny_model(), tiny.toy_pairs(40), train__batch_size=4, train__epochs=2, **leaves))
+
+    whole, averaged = weighed(), weighed(train__average=0.9)
+    frozen, thawed = weighed(train__freeze=1), weighed(train__freeze=1, train__unfreeze="0.5 epoch")
+    parameters = sum(p.numel() for p in tiny_model().parameters())
+    assert averaged.fixed - whole.fixed == 4 * parameters
+    assert frozen.fixed < thawed.fixed < whole.fixed
+    assert frozen.text.linear < thawed.text.linear < whole.text.linear
+
+
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("chunk", [None, 60])
 def test_the_count_is_what_a_whole_step_keeps(tiny_model: Loader, packed: bool, chunk: int | None) -> None:

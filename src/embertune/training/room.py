@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from embertune.errors import Problem, RecipeError
 from embertune.manifest import hardware, machine_of
 from embertune.model.build import Built
 from embertune.model.encode import count_tokens
+from embertune.model.freezing import held
 from embertune.model.precision import device_of
 from embertune.model.prompts import column_prompts
 from embertune.recipe import Recipe, replace
@@ -43,12 +44,25 @@ class Room:
 
 
 def find_room(
-    built: Built, train: Prepared, resolved: Resolved, known: Mapping[str, Measured], tokens: TokenStore | None
+    built: Built,
+    train: Prepared,
+    resolved: Resolved,
+    known: Mapping[str, Measured],
+    tokens: TokenStore | None,
+    frozen: Collection[str] = (),
 ) -> Room:
     """Decide `train.chunk` by what the longest batch needs; `TrainingError` where nothing fits.
 
     `known` is what was decided when the run began, `tokens` the store of what the model reads, if there is one.
+    `frozen` are the parameters that are never trained: they keep nothing.
     """
+    with held(built.model, frozen):
+        return _find(built, train, resolved, known, tokens)
+
+
+def _find(
+    built: Built, train: Prepared, resolved: Resolved, known: Mapping[str, Measured], tokens: TokenStore | None
+) -> Room:
     recipe, device = resolved.recipe, device_of(resolved.recipe, built.model)
     prompts = column_prompts(built.role_prompts, train.text_columns)
     lengths = lengths_of(built.model, tokens)

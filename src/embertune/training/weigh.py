@@ -69,12 +69,17 @@ def weigh(
         text=texts.cost,
         call=texts.call,
         loss=_cost_of_loss(model, train, recipe, dimensions),
-        fixed=(1 + OPTIMIZERS[recipe.train.optimizer].kept) * trained + best,  # gradients, and what the optimizer keeps
+        fixed=_copies(recipe) * trained + best,
         dimensions=dimensions,
         padded=texts.padded,
         chunks=texts.chunks,
         rows=rows,
     )
+
+
+def _copies(recipe: Recipe) -> int:
+    """How often what is trained lies in memory besides: gradients, what the optimizer keeps, the average."""
+    return 1 + OPTIMIZERS[recipe.train.optimizer].kept + (recipe.train.average is not None)
 
 
 def counts_of(train: Prepared, name: str, prompt: str, lengths: Lengths) -> IntArray:
