@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def reporting(recipe: Recipe, out: Path, model: SentenceTransformer, note: Calla
     try:
         yield trackers.tell
     finally:
-        trackers.call("on_train_end")
+        trackers.end()
 
 
 class _Trackers:
@@ -76,15 +77,18 @@ class _Trackers:
         self.args.recipe = recipe
         self.state, self.control = TrainerState(), TrainerControl()
         self.callbacks: dict[str, Any] = {}
+        self.own_wandb = False
         for name in recipe.train.report_to:
             try:
                 (kind,) = get_reporting_integration_callbacks([name])
                 made = kind()
                 if name == "tensorboard":
                     made.logging_dir = made.logging_dir or str(out / EVENTS)
+                if name == "wandb":
+                    self.own_wandb = import_module("wandb").run is None
                 made.on_train_begin(self.args, self.state, self.control, model=model)
             except Exception as error:
-                self.call("on_train_end")
+                self.end()
                 found, remedy = f"{name} cannot begin: {error}", f"set it up, or leave {name} out"
                 raise RecipeError(Problem("train.report_to", found, remedy)) from error
             self.callbacks[name] = made
@@ -94,6 +98,12 @@ class _Trackers:
         if logs := logs_of(record):
             self.state.global_step, self.state.epoch = record["step"], record.get("epoch")
             self.call("on_log", logs={**logs, "epoch": record.get("epoch") or 0.0})
+
+    def end(self) -> None:
+        """The run is over, for all of them; the host leaves that of wandb open, which the next would write into."""
+        self.call("on_train_end")
+        if self.own_wandb:
+            import_module("wandb").finish()
 
     def call(self, event: str, **more: Any) -> None:
         """Hand an event to all of them."""
