@@ -84,7 +84,7 @@ def test_rates_are_multiplied_with_the_highest() -> None:
         ({"emebddings": 1e-5}, r"train.layer_rates.emebddings: .*; did you mean 'embeddings'\?"),
         ({"*nothing*": 1e-5}, r"no layer or parameter is called so; write embeddings, top.*such as '0.emb'"),
         ({"block 4": 1e-5}, r"the model has blocks 0 to 3; name blocks that are there"),
-        ({"blocks 2-1": 1e-5}, r"blocks 2-1: the model has blocks 0 to 3"),
+        ({"blocks 2-1": 1e-5}, r"blocks 2-1: counts downward; write blocks 1-2"),
         ({"head": 1e-5}, r"head: there is none to train; there are embeddings, block 0, block 1"),
         ({"loss": 1e-5}, r"loss: there is none to train"),
         ({"blocks 0-1": 1e-5}, r"all that it names is frozen for the whole run; leave it out, or freeze less"),

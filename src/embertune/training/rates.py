@@ -104,7 +104,9 @@ def _met(key: str, rows: Collection[Layer], table: LayerTable) -> list[str]:
     blocks = _BLOCKS.fullmatch(key)
     if blocks:
         first, last = int(blocks.group(1)), int(blocks.group(2) or blocks.group(1))
-        if first > last or last >= len(table.blocks):
+        if first > last:
+            raise _refusal(key, "counts downward", f"write blocks {last}-{first}")
+        if last >= len(table.blocks):
             there = f"blocks 0 to {len(table.blocks) - 1}" if table.blocks else "no blocks that are found"
             raise _refusal(key, f"the model has {there}", "name blocks that are there")
         found = [row for row in rows if row in table.blocks[first : last + 1]]
