@@ -15,6 +15,7 @@ from torch import nn
 from embertune.data.prepared import Prepared
 from embertune.training.average import Average
 from embertune.training.fit import fit
+from embertune.training.looking import Dev
 from embertune.training.session import Surroundings
 from embertune.watch import Silent
 from tests import tiny
@@ -99,14 +100,15 @@ def test_negatives_are_mined_anew_with_the_average_that_dev_measures(tiny_model:
     plan = made.planned(tiny_model(), tiny.toy_pairs(40), **leaves, **TEN)
     measured, mined = list[dict[str, torch.Tensor]](), list[dict[str, torch.Tensor]]()
 
-    def score() -> dict[str, float]:
+    def score() -> Dev:
         measured.append(made.weights(plan.built.model))
-        return {plan.scene.dev_headline: 0.5}
+        return Dev({plan.scene.dev_headline: 0.5})
 
     def renew(train: Prepared) -> Prepared:
         mined.append(made.weights(plan.built.model))
         return train
 
-    around = Surroundings(score, tmp_path / "history.jsonl", Silent(), {}, {plan.scene.dev_headline: 0.4}, renew=renew)
+    base = Dev({plan.scene.dev_headline: 0.4})
+    around = Surroundings(score, tmp_path / "history.jsonl", Silent(), {}, base, renew=renew)
     fit(plan.built.model, plan.data.sides.train, plan.resolved.recipe, around, plan.course)
     assert made.distance(mined[0], measured[0]) == 0.0

@@ -22,7 +22,7 @@ from embertune.recipe.budget import PROBED, probed_rows
 from embertune.recipe.losses import LOSSES
 from embertune.training.course import plan_course
 from embertune.training.masked import masked_part
-from embertune.training.probes import Probe, Probed, probe_batches, sample, spread
+from embertune.training.probes import Probe, Probed, alike, probe_batches, sample, spread
 from embertune.training.session import Session, Surroundings
 from embertune.training.trainer import collator
 from embertune.watch import Silent
@@ -32,7 +32,7 @@ from tests.training.made import ROWS, planned, prepared
 Loader = Callable[[], SentenceTransformer]
 
 
-def probe_of(made: Plan, dev: Prepared | None = None, rows: int = 24, loss: Any = None) -> Probe:
+def probe_of(made: Plan, dev: Prepared | None = None, loss: Any = None) -> Probe:
     """A probe of the plan as a run over it would make it, its model with dropout; dev is train unless given."""
     train, model, recipe = made.data.sides.train, made.built.model, made.resolved.recipe
     model[0].model.embeddings.dropout.p = 0.3
@@ -40,7 +40,7 @@ def probe_of(made: Plan, dev: Prepared | None = None, rows: int = 24, loss: Any 
     session = Session(model, train, recipe, plan_course(train, recipe), around, None)  # type: ignore[arg-type]
     assert isinstance(train.shape, str)
     pairs = LOSSES[recipe.train.loss].samplers[train.shape] == "class_pairs"
-    batches = probe_batches(train, dev or train, rows, recipe, collator(model, {}, pairs))
+    batches = probe_batches(train, dev or train, session.course.batches, recipe, collator(model, {}, pairs))
     return Probe(model, session.loss, recipe, *batches)
 
 
@@ -120,9 +120,20 @@ def test_a_loss_of_ones_own_is_probed(tiny_model: Loader) -> None:
 def test_dev_rows_of_another_kind_have_no_loss(tiny_model: Loader) -> None:
     made = planned(tiny_model(), tiny.toy_pairs(48), train__batch_size=8)
     dev = prepared("scored", {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "score": [0.0, 1.0]})
+    assert alike(made.data.sides.train, dev, made.resolved.recipe) is None
     found = probe_of(made, dev)()
     assert len(found.dev) == 0
     assert len(found.train)
+
+
+def test_mined_negatives_that_dev_has_not_are_left_out_of_both_sides(tiny_model: Loader) -> None:
+    made = planned(tiny_model(), tiny.toy_triplets(48), train__batch_size=8)
+    pairs = planned(tiny_model(), tiny.toy_pairs(48), train__batch_size=8)
+    dev = pairs.data.sides.train
+    assert probe_of(made, dev)().train.mean() < probe_of(made)().train.mean()  # fewer texts to be told apart
+    assert len(probe_of(made, dev)().dev)
+    own = replace(made.resolved.recipe, {"train.loss": "triplet"})
+    assert alike(made.data.sides.train, dev, own) is None
 
 
 def test_the_sample_holds_two_rows_of_each_class_before_it_holds_three_of_one(tiny_model: Loader) -> None:

@@ -73,7 +73,7 @@ def _misfits_of_batch(recipe: Recipe, facts: Facts, sampler: Sampler) -> Iterato
 def misfits_of_metrics(recipe: Recipe, facts: Facts) -> Iterator[Problem]:
     for path, known in (("guard.metric", facts.dev_metrics), ("evaluate.primary", facts.test_metrics)):
         name = get(recipe, path)
-        if known and name not in known:
+        if known and name not in known and (path, name) != ("guard.metric", "loss"):
             yield Problem(
                 path,
                 f"found {name!r}, which is not measured",

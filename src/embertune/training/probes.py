@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from embertune.data.hashing import joined, keys, mix
-from embertune.data.prepared import TARGET_COLUMN, Prepared
+from embertune.data.prepared import TARGET_COLUMN, TEXT_COLUMNS, Prepared
 from embertune.engine.precision import applied
+from embertune.errors import Problem, RecipeError
 from embertune.model.encode import evaluating
 from embertune.recipe import Recipe
+from embertune.recipe.budget import probed_rows
 from embertune.recipe.losses import LOSSES
 from embertune.training.batches import SAMPLERS
 from embertune.training.masked import masked_part
@@ -143,12 +145,42 @@ def spread(vectors: Tensor) -> tuple[float, float]:
 
 
 def probe_batches(
-    train: Prepared, dev: Prepared | None, rows: int, recipe: Recipe, made: Collator
+    train: Prepared, dev: Prepared | None, batches: int, recipe: Recipe, made: Collator
 ) -> tuple[Batches, Batches]:
-    """`rows` rows of each side in batches; none of dev where its rows are of another kind than training rows."""
-    alike = dev is not None and (dev.shape, dev.text_columns) == (train.shape, train.text_columns)
-    of_dev = make_batches(dev, rows, recipe, made) if dev is not None and alike else []
-    return make_batches(train, rows, recipe, made), of_dev
+    """Rows of each side in batches, for a run of so many `batches`; none of dev where its rows bear no such loss."""
+    size = recipe.train.batch_size
+    assert isinstance(size, int)
+    rows = probed_rows(batches * size)
+    if dev is None or (both := alike(train, dev, recipe)) is None:
+        return make_batches(train, rows, recipe, made), []
+    of_train, of_dev = (make_batches(side, rows, recipe, made) for side in both)
+    return of_train, of_dev
+
+
+def alike(train: Prepared, dev: Prepared, recipe: Recipe) -> tuple[Prepared, Prepared] | None:
+    """Both sides as rows of one kind, of which one loss can be taken; None where they are of different kinds.
+
+    Negatives that one side has and the other has not (mined ones) are left out of both, where the loss bears that.
+    """
+    if (train.shape, train.text_columns) == (dev.shape, dev.text_columns):
+        return train, dev
+    loss = recipe.train.loss
+    pair = TEXT_COLUMNS["pairs"]
+    if loss == "auto" or "pairs" not in LOSSES[loss].samplers or any(s.text_columns[:2] != pair for s in (train, dev)):
+        return None
+    return (
+        replace(train, shape="pairs", rows=train.rows.select_columns(list(pair))),
+        replace(dev, shape="pairs", rows=dev.rows.select_columns(list(pair))),
+    )
+
+
+def check_loss_of(dev: Prepared, train: Prepared, recipe: Recipe) -> None:
+    """RecipeError where training is to be steered by a loss that the rows of dev do not bear."""
+    if alike(train, dev, recipe) is None:
+        found = (
+            f"found loss, and {recipe.train.loss} of {train.shape} is not defined for dev rows, which are {dev.shape}"
+        )
+        raise RecipeError(Problem("guard.metric", found, "write auto, or give dev rows like those of train"))
 
 
 def make_batches(side: Prepared, rows: int, recipe: Recipe, made: Collator) -> Batches:

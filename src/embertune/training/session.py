@@ -21,7 +21,6 @@ from embertune.engine.precision import applied
 from embertune.engine.tokens import TokenStore
 from embertune.errors import Problem, RecipeError
 from embertune.recipe import Recipe
-from embertune.recipe.budget import probed_rows
 from embertune.recipe.check import loss_options
 from embertune.recipe.optimizers import optimizer_options
 from embertune.recipe.positives import sampler_of
@@ -188,16 +187,15 @@ class Session:
 
     def _probe(self) -> Probe | None:
         """What a look sees beside dev; None where there are no looks."""
-        if self.around.score is None:
+        around, settings, dev = self.around, self.recipe.train, self.around.dev
+        if around.score is None:
             return None
-        settings, around = self.recipe.train, self.around
-        assert isinstance(settings.batch_size, int)
+        if around.loss is not None and dev is not None and dev.text_columns != self.train.text_columns:
+            dev = None  # a loss of one's own wants its rows whole
         pairs = sampler_of(settings, self.train.shape) == "class_pairs"
         made = collator(self.model, dict(around.prompts), pairs, around.tokens)
-        rows = probed_rows(self.course.batches * settings.batch_size)
-        return Probe(
-            self.model, self.loss, self.recipe, *probe_batches(self.train, around.dev, rows, self.recipe, made)
-        )
+        batches = probe_batches(self.train, dev, self.course.batches, self.recipe, made)
+        return Probe(self.model, self.loss, self.recipe, *batches)
 
     def run(self, phase: Phase) -> None:
         """What is left to do of a phase of the course, in as many parts as dev makes of it."""
@@ -339,12 +337,11 @@ class Session:
                 self.keeper.keep(self.model)
         if seen.decision.best and self.treatment.goes_back:
             self.keeper.learn(self.learned())
-        self.write(seen.record)
-        self.around.watch.look(seen.line)
-        self.treatment.saw(seen.look.value)
-        overfits = self.treatment.hears(seen.diagnosis)
+        overfits = self.treatment.hears(seen.diagnosis, seen.look.value)
         if step < self.course.steps and self.treatment.due is None:
             self.stopped = self.stopped or overfits or seen.decision.reason
+        self.write({**seen.record, "stop": self.stopped})
+        self.around.watch.look(seen.line)
         self.pace.restart()
 
     def _moment(self, step: int) -> Moment:
