@@ -6,9 +6,12 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
@@ -19,11 +22,12 @@ from embertune.data.prepared import Prepared
 from embertune.model.dropout import dropout_of
 from embertune.plan import Plan
 from embertune.recipe.augmenting import AugmentSection
+from embertune.training.checkpoint import Checkpoints
 from embertune.training.diagnosis import Diagnosis
 from embertune.training.fit import Fit, fit
-from embertune.training.looking import Dev
+from embertune.training.looking import Dev, paired_error
 from embertune.training.session import Session, Surroundings
-from embertune.watch import Silent
+from embertune.watch import Progress, Silent
 from tests import tiny
 from tests.training.made import distance, planned, weights
 
@@ -57,9 +61,10 @@ class Told:
     def score(self) -> Dev:
         step = self.session.done
         self.weights[step] = weights(self.made.built.model)
+        value = self.values[len(self.weights)]
         if step in self.overfits:
-            self.session.treatment.hears(FELL)
-        return Dev({METRIC: self.values[len(self.weights)]})
+            self.session.treatment.hears(FELL, value)
+        return Dev({METRIC: value})
 
     def train(self) -> Told:
         self.session.look(0)
@@ -277,3 +282,92 @@ def test_without_dev_training_goes_on_from_where_it_is(tiny_model: Loader, tmp_p
     fitted: Fit = fit(made.built.model, made.data.sides.train, made.resolved.recipe, around, made.course)
     assert (fitted.steps, fitted.skipped, fitted.stopped) == (6, 3, "")
     assert all(tensor.isfinite().all() for tensor in weights(made.built.model).values())
+
+
+# From the diagnosis to the end, also across a break
+
+
+class Cut(Listens):
+    """Breaks a run off after the step `after`."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def step(self, progress: Progress) -> None:
+        if progress.step == self.after:
+            raise KeyboardInterrupt
+
+
+#: Of 200 dev items so many are right at the steps 2, 4, …: a fall beyond chance at 4 and at 8.
+RIGHT = {0: 20, 2: 120, 4: 40, 6: 130, 8: 30, 10: 140, 12: 150}
+
+
+def overfitted(
+    tiny_model: Loader, folder: Path, *afters: int, **leaves: Any
+) -> tuple[dict[str, torch.Tensor], Fit, Any]:
+    """A run whose dev falls twice, broken off after so many steps; and its history."""
+    for after in (*afters, 0):
+        settings = SETTINGS | {"train__max_steps": 12, "train__average": 0.9} | leaves
+        made = planned(tiny_model(), tiny.toy_triplets(60), **settings)
+        history = folder / "history.jsonl"
+
+        def score(history: Path = history) -> Dev:
+            lines = map(json.loads, history.read_text(encoding="utf-8").splitlines())
+            return looked(max(line["step"] for line in lines))
+
+        around = Surroundings(
+            score, history, Cut(after), {}, looked(0), encode=made.encode, augment=enlarged, error=paired_error,
+            checkpoints=Checkpoints(folder / "checkpoints", 3, 2),
+        )  # fmt: skip
+        with suppress(KeyboardInterrupt):
+            fitted = fit(made.built.model, made.data.sides.train, made.resolved.recipe, around, made.course)
+    lines = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
+    return weights(made.built.model), fitted, lines
+
+
+def looked(step: int) -> Dev:
+    items = np.arange(200) < RIGHT[step]
+    return Dev({METRIC: float(items.mean())}, items[None, :].astype(float))
+
+
+def test_overfitting_is_met_with_the_next_rung_each_time_it_is_found(tiny_model: Loader, tmp_path: Path) -> None:
+    _, fitted, history = overfitted(tiny_model, tmp_path)
+    assert [(r.step, r.rung, r.back_to) for r in fitted.remedies] == [(4, "rate", 2), (8, "dropout", 6)]
+    assert [r.result for r in fitted.remedies] == [
+        "dev became better, 0.65 after 0.6",
+        "dev became better, 0.75 after 0.65",
+    ]
+    assert (fitted.steps, fitted.best_step, fitted.stopped) == (12, 12, "")
+    of_looks = {line["step"]: line["diagnosis"] for line in history if "dev" in line}
+    assert [step for step, name in of_looks.items() if name == "overfitting"] == [4, 8]
+    assert [line["stop"] for line in history if "dev" in line] == [""] * 7
+
+
+@pytest.mark.parametrize("on_overfit", ["stop", "warn"])
+def test_otherwise_overfitting_ends_training_or_is_only_told(
+    tiny_model: Loader, tmp_path: Path, on_overfit: str
+) -> None:
+    _, fitted, history = overfitted(tiny_model, tmp_path, guard__on_overfit=on_overfit)
+    assert fitted.remedies == ()
+    assert (fitted.steps, fitted.best_step) == ((4, 2) if on_overfit == "stop" else (12, 12))
+    assert fitted.stopped.startswith("overfitting: cosine_accuracy from 0.6 (step 2) to 0.2") == (on_overfit == "stop")
+    assert [line["stop"] for line in history if "dev" in line][-1] == fitted.stopped
+
+
+@pytest.mark.parametrize(
+    ("ladder", "afters"),
+    [(["augment", "rate"], (4, 7)), (["batch_size 4"], (3, 5, 6, 11)), (["freeze", "dropout"], (4, 8))],
+    ids=str,
+)
+def test_a_run_with_remedies_that_is_broken_off_ends_as_the_one_left_alone(
+    tiny_model: Loader, tmp_path: Path, ladder: list[str], afters: tuple[int, ...]
+) -> None:
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "broken").mkdir()
+    alone, fitted, history = overfitted(tiny_model, tmp_path / "alone", guard__remedies=ladder)
+    broken, again, other = overfitted(tiny_model, tmp_path / "broken", *afters, guard__remedies=ladder)
+    assert fitted.remedies[0].rung == ladder[0].split()[0]
+    assert fitted.remedies == again.remedies
+    assert history == other
+    assert distance(alone, broken) == 0.0

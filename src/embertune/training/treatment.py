@@ -66,10 +66,13 @@ class Treatment:
         """Whether remedies put the best state back, with its optimizer."""
         return bool(self.ladder)
 
-    def hears(self, diagnosis: Diagnosis | None) -> str:
-        """A look was understood. Why training should end, else an empty text."""
-        overfits = diagnosis is not None and diagnosis.name == "overfitting"
-        if diagnosis is None or not overfits:
+    def hears(self, diagnosis: Diagnosis | None, value: float) -> str:
+        """A look was understood, which had this value. Why training should end, else an empty text."""
+        if self.remedies:
+            last = self.remedies[-1]
+            later = value if last.later is None else max(value, last.later)
+            self.remedies[-1] = dataclasses.replace(last, later=later)
+        if diagnosis is None or diagnosis.name != "overfitting":
             self.warned = False
             return ""
         if self.guard.on_overfit == "stop":
@@ -80,13 +83,6 @@ class Treatment:
             self.patient.tell(f"overfitting: {diagnosis.reason}")
             self.warned = True
         return ""
-
-    def saw(self, value: float) -> None:
-        """Dev was looked at: so far the last remedy has come."""
-        if self.remedies:
-            last = self.remedies[-1]
-            later = value if last.later is None else max(value, last.later)
-            self.remedies[-1] = dataclasses.replace(last, later=later)
 
     def stepped(self, trouble: str) -> str:
         """A step is done; with `trouble` it changed nothing. Why training should end, else an empty text."""
