@@ -20,6 +20,7 @@ check: $(VENV)/.dev
 
 # About two hours on two cores. `python benchmarks/engine.py ROW` measures one row of the engine's table (`--help`).
 bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/nli_shaping.py
 	$(BIN)/python benchmarks/audit.py

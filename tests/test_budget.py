@@ -161,3 +161,14 @@ def test_a_sample_of_retrieval_has_all_that_answers_it_and_a_thousand_other_docu
     assert len(found.corpus) == len(needed) + 1_000
     assert found.rows["anchor"][:] == sampled(dev, 0.25, seed=3).rows["anchor"][:]
     assert found.rows["anchor"][:] != sampled(dev, 0.25, seed=4).rows["anchor"][:]
+
+
+def test_rows_that_stay_out_of_a_pass_are_not_counted_as_trained(tiny_model: Any) -> None:
+    """Half of the rows share one positive, which can stand in a batch once."""
+    rows = [row | {"positive": "the one answer"} if i % 2 else row for i, row in enumerate(pairs(400))]
+    some, every = made(tiny_model(), rows, pairs(40, 400)), made(tiny_model(), pairs(400), pairs(40, 400))
+    assert some.course.notes[0].count > 150
+    assert some.looks is not None
+    assert every.looks is not None
+    assert some.looks.number == every.looks.number
+    assert some.looks.share > 1.5 * every.looks.share

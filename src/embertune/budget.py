@@ -18,8 +18,11 @@ from embertune.model.build import Built
 from embertune.model.encode import count_tokens
 from embertune.model.prompts import prompt_of
 from embertune.recipe.budget import LEAST, Cost
-from embertune.recipe.guidance import Resolved
+from embertune.recipe.guidance import Resolved, decided
+from embertune.recipe.load import replace as vary
+from embertune.recipe.positives import sampler_of
 from embertune.recipe.rules import Facts, interval_of, spending_of
+from embertune.training.balanced import batches_of
 
 Counts = npt.NDArray[np.int64]
 #: Texts and their role to the tokens that the model reads of each, (n,).
@@ -29,6 +32,7 @@ Count = Callable[[Sequence[str], str], Counts]
 ROWS = 10_000
 #: How often a sample is taken anew where its items turn out too long.
 TRIES = 4
+EVERY = "guard.eval_every"
 #: What a part of dev is to the figures it gives, by shape; the others are as they would be over the whole.
 _BIASED = {
     "pairs": "fewer answers to choose from make its figures higher than those of the whole",
@@ -117,9 +121,11 @@ def within_budget(made: Within, plain: Prepared, facts: Facts, count: Count) -> 
     `plain` are the training rows before any were added, `facts.looking` is the cost of the whole dev set. What is
     sampled, and what stays above the budget, is among the notes; what looking takes is the reason of `guard.budget`.
     """
-    whole, recipe = made.scene.dev, made.resolved.recipe
+    whole = made.scene.dev
     if whole is None:
         return made
+    made, facts = _by_batches(made, facts)
+    recipe = made.resolved.recipe
     spending, every = spending_of(facts, recipe), interval_of(facts, recipe)
     number = spending.looks(every)
     if (items := spending.items(every)) is not None:
@@ -138,6 +144,20 @@ def within_budget(made: Within, plain: Prepared, facts: Facts, count: Count) -> 
     data = replace(made.data, sides=replace(made.data.sides, notes=tuple(notes)))
     reasons = {**made.resolved.reasons, "guard.budget": str(looks)}
     return Within(data, made.scene, replace(made.resolved, reasons=reasons), looks)
+
+
+def _by_batches(made: Within, facts: Facts) -> tuple[Within, Facts]:
+    """The interval decided anew, where it is not the user's, now that batches can be planned; a pass may skip rows."""
+    train, recipe = made.data.sides.train, made.resolved.recipe
+    batches = batches_of(train, recipe, sampler_of(recipe.train, train.shape))(recipe.seed, 0)
+    if not batches:
+        return made, facts
+    facts = replace(facts, first_pass=(sum(map(len, batches)), len(batches)))
+    if EVERY in made.resolved.reasons:
+        every, why = decided(EVERY, recipe, facts)
+        resolved = replace(made.resolved, recipe=vary(recipe, {EVERY: every}))
+        made = replace(made, resolved=replace(resolved, reasons={**resolved.reasons, EVERY: why}))
+    return made, facts
 
 
 def _fitted(made: Within, plain: Prepared, items: int, allowed: float, count: Count) -> Within:

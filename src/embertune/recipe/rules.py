@@ -39,7 +39,8 @@ class Facts:
 
     `texts_per_row` is how many texts a training row puts through the model, `looking` what dev costs (None without
     dev), `dev_metric` and `test_metric` the headline metrics of the sides ('' without them). `blocks` are those of the
-    model (0 where none can be told apart), `distance` is measured where a setting rests on it.
+    model (0 where none can be told apart), `distance` is measured where a setting rests on it. `first_pass` has the
+    rows and the batches of a pass, once batches are planned.
     """
 
     shape: str
@@ -55,6 +56,7 @@ class Facts:
     test_metrics: tuple[str, ...] = ()
     blocks: int = 0
     distance: Distance | None = None
+    first_pass: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,10 @@ def _pairs_of_classes(facts: Facts, recipe: Recipe) -> bool:
 
 
 def steps_per_epoch(facts: Facts, recipe: Recipe) -> float:
-    """Optimizer steps in one pass, from the resolved batch size; the sampler may need a few more."""
+    """Optimizer steps in one pass, from the resolved batch size; until batches are planned a few may be missing."""
     assert isinstance(recipe.train.batch_size, int)
+    if facts.first_pass is not None:
+        return facts.first_pass[1] / recipe.train.accumulate
     return max(1.0, facts.rows / (recipe.train.batch_size * recipe.train.accumulate))
 
 
@@ -145,7 +149,8 @@ def spending_of(facts: Facts, recipe: Recipe) -> Spending:
     assert facts.looking is not None
     assert isinstance(recipe.train.batch_size, int)
     steps = _total_steps(facts, recipe)
-    trained = steps * recipe.train.batch_size * recipe.train.accumulate * facts.looking.row
+    rows, batches = facts.first_pass or (recipe.train.batch_size, 1)
+    trained = steps * recipe.train.accumulate * rows / batches * facts.looking.row
     return Spending(facts.looking, math.ceil(steps), trained, recipe.guard.budget)
 
 
