@@ -27,7 +27,7 @@ def lessons(
 
 def outcome(planned: Plan, fitted: Fit, proof: Proof, told: Story, history: Sequence[Mapping[str, Any]]) -> Outcome:
     """What the run came to; `told` is the story of its `history`."""
-    sides, course = planned.data.sides, planned.course
+    sides, course, looks = planned.data.sides, planned.course, planned.looks
     change = proof.change.get(proof.primary) if proof.primary else None
     last = told.diagnosis
     model = planned.built.model
@@ -44,7 +44,8 @@ def outcome(planned: Plan, fitted: Fit, proof: Proof, told: Story, history: Sequ
         skipped=told.skipped,
         helped=told.helped,
         fell_at_once=told.fell_at_once,
-        dev_rows=len(sides.dev) if sides.dev else 0,
+        dev_rows=looks.of if looks else 0,
+        dev_looked_at=looks.items if looks else 0,
         test_rows=proof.counts.items if proof.counts else 0,
         verdict=proof.verdict,
         **({"difference": change.difference, "low": change.low, "high": change.high} if change else {}),

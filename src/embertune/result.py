@@ -65,7 +65,7 @@ def read_result(out: Path) -> Result:
     """The result that a finished run left in its folder."""
     record = read_json(out / METRICS)
     change = {name: Change(**_numbers(values)) for name, values in record["change"].items()}
-    diagnosis = record["diagnosis"] or {}
+    diagnosis = record.get("diagnosis") or {}
     return Result(
         out,
         record["verdict"],
@@ -79,8 +79,8 @@ def read_result(out: Path) -> Result:
         record["timing"],
         diagnosis.get("name", ""),
         diagnosis.get("reason", ""),
-        tuple(Remedy(**one) for one in record["remedies"]),
-        tuple(Advice(**one) for one in record["advice"]),
+        tuple(Remedy(**one) for one in record.get("remedies", ())),
+        tuple(Advice(**one) for one in record.get("advice", ())),
     )
 
 

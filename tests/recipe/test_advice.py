@@ -26,6 +26,7 @@ WELL = Outcome(
     diagnosis="improving",
     reason="dev rose",
     dev_rows=200,
+    dev_looked_at=200,
     test_rows=300,
     verdict="better",
     difference=0.03,
@@ -69,6 +70,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("train.known_positives", {"found": {"false_negatives": 0.03}}, "mask"),
     ("data.balance", {"found": {"imbalance": 0.2}}, "batches"),
     ("data.dev", {"diagnosis": "noisy dev"}, "more than 200 rows"),
+    ("guard.budget", {"diagnosis": "noisy dev", "dev_looked_at": 120}, "0.3 instead of 0.15"),
     ("data.test", UNCLEAR, "about 1,500 rows instead of 300"),
 ]
 

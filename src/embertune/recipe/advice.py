@@ -42,7 +42,8 @@ class Outcome:
     """What a run came to, as far as advice rests on it.
 
     `best_step` is 0 where nothing beat the model as it came; `passes` and `best_pass` count passes over the rows at the
-    last and at the best step. `loss` is the mean over the last steps. `dev_rows` is 0 without dev. `found` has, for
+    last and at the best step. `loss` is the mean over the last steps. `dev_rows` is 0 without dev; a look measures
+    `dev_looked_at` of them. `found` has, for
     what the audit found in train, the share of texts or rows by kind. `reads` and `could_read` are tokens of a text.
     `low` and `high` bound the change of the primary metric on test. `helped` are the rungs after which dev rose above
     its best.
@@ -61,6 +62,7 @@ class Outcome:
     helped: tuple[str, ...] = ()
     fell_at_once: bool = False
     dev_rows: int = 0
+    dev_looked_at: int = 0
     test_rows: int = 0
     verdict: str = ""
     difference: float = math.nan
@@ -313,8 +315,20 @@ ADVICE: tuple[Rule, ...] = (
         MEASURED,
     ),
     Rule(
+        "guard.budget",
+        When(
+            "diagnosis: noisy dev, and only some of dev is looked at",
+            lambda o, _: o.diagnosis == "noisy dev" and o.dev_looked_at < o.dev_rows,
+        ),
+        Try("twice of it, at most 1", _instead("guard.budget", lambda budget: min(1.0, 2 * budget))),
+        "{o.reason}; a look measures {o.dev_looked_at:,} of {o.dev_rows:,} dev rows",
+    ),
+    Rule(
         "data.dev",
-        _is("noisy dev"),
+        When(
+            "diagnosis: noisy dev, and all of it is looked at",
+            lambda o, _: o.diagnosis == "noisy dev" and o.dev_looked_at >= o.dev_rows,
+        ),
         Try("more rows", lambda o, _: f"more than {o.dev_rows:,} rows"),
         "{o.reason}",
     ),
