@@ -242,6 +242,12 @@ def test_a_prompt_for_a_role_that_the_rows_do_not_have_is_refused() -> None:
     ]
 
 
+def test_what_is_done_about_overfitting_is_refused_where_there_is_no_dev_to_tell_it() -> None:
+    assert problems(facts(dev=False), guard__on_overfit="warn") == [
+        "guard.on_overfit: found warn, and there are no dev rows; leave it out, or give data.dev"
+    ]
+
+
 def test_settings_of_nli_rows_are_refused_for_others() -> None:
     message = "data.nli: has no effect on {} rows that are not made from NLI rows; leave it out"
     assert problems(facts("pairs"), data__nli={"neutral": True}) == [message.format("pairs")]

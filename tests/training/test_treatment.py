@@ -153,6 +153,9 @@ def test_dropout_decay_and_frozen_layers_change_with_their_rung(tiny_model: Load
     assert [name for name in changed if "layer.1" in name]
     assert [name for name in then if not torch.equal(then[name], run.weights[2][name]) and "layer.0" in name]
     assert "block 0" not in run.steps()[-1]["rates"]
+    told_of = {line.name: line.state for line in run.session.layers.lines(done=True)}
+    top = {"block 1": "trained", "top of the backbone": "trained"}
+    assert told_of == {"embeddings": "until step 6", "block 0": "until step 6"} | top
 
 
 def test_copies_join_the_rows_and_batches_become_smaller_in_a_pass_of_their_own(tiny_model: Loader) -> None:

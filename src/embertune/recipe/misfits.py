@@ -20,6 +20,9 @@ def misfits_of_data(recipe: Recipe, facts: Facts) -> Iterator[Problem]:
             "data.nli", f"has no effect on {facts.shape} rows that are not made from NLI rows", "leave it out"
         )
     yield from misfits_of_balance(recipe.data.balance, facts.shape, facts.origin)
+    if facts.looking is None and recipe.guard.on_overfit != "stop":
+        found = f"found {recipe.guard.on_overfit}, and there are no dev rows"
+        yield Problem("guard.on_overfit", found, "leave it out, or give data.dev")
     prompts = recipe.model.prompts
     for role in prompts if isinstance(prompts, Mapping) else ():
         if role not in facts.roles:

@@ -54,6 +54,7 @@ class Layering:
         self.clipped = [p for _, p in order if id(p) in own]  # a sum in an order that does not hang on rates
         self.frozen = self.planned = course.phases[0].frozen
         self.deeper = 0  # so many blocks are frozen by a remedy, whatever was planned
+        self.deeper_from = 0  # the step after which they are
         self.thawed_at: dict[str, int] = {}
         self.thaws = 0  # of those that dev decides over
         self.average = None if settings.average is None else Average(settings.average)
@@ -72,6 +73,8 @@ class Layering:
             return set(row.parameters) <= frozen.names(self.table)
 
         phases = self.course.phases
+        if done and self.deeper_from and rests(self.frozen) and not rests(self.planned):
+            return f"until step {self.deeper_from:,}"
         if not rests(phases[0].frozen):
             return TRAINED
         known = {phase.first for phase in phases if not rests(phase.frozen)}
@@ -85,6 +88,7 @@ class Layering:
         left = thawed(phase.frozen, self.section, self.thaws) if self.section and self._by_dev else phase.frozen
         self.planned = left
         if self.deeper > left.blocks:
+            self.deeper_from = self.deeper_from or phase.first
             left = Frozen(self.deeper, embeddings=True, patterns=left.patterns)
         before, after = self.frozen.names(self.table), left.names(self.table)
         new = [row.name for row in self.rows if set(row.parameters) & before and not set(row.parameters) & after]
@@ -151,6 +155,7 @@ class Layering:
                 "frozen": {**asdict(self.frozen), "patterns": list(self.frozen.patterns)},
                 "thawed_at": dict(self.thawed_at),
                 "thaws": self.thaws,
+                "deeper_from": self.deeper_from,
             }
         )
 
@@ -159,6 +164,7 @@ class Layering:
         frozen = snapshot.facts["frozen"]
         self.frozen = Frozen(frozen["blocks"], frozen["embeddings"], tuple(frozen["patterns"]))
         self.thawed_at, self.thaws = dict(snapshot.facts["thawed_at"]), snapshot.facts["thaws"]
+        self.deeper_from = snapshot.facts["deeper_from"]
 
     @property
     def _by_dev(self) -> bool:
