@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from embertune.evaluate.resampling import bootstrap
 from embertune.evaluate.statistic import mean_of
+from embertune.manifest import hardware, versions
 from embertune.plan import Plan
 from embertune.run import teach
 from embertune.rundir import RunDir
@@ -45,6 +47,20 @@ def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         path.write_text(made, encoding="utf-8")
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def runs_of(results: Path) -> dict[str, Any]:
+    """The runs that a file of results holds, by label."""
+    found: dict[str, Any] = json.loads(results.read_text(encoding="utf-8"))["runs"] if results.is_file() else {}
+    return found
+
+
+def add_run(results: Path, label: str, found: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Put a run into a file of results, with what all of them share and with the machine of this one."""
+    runs = {**runs_of(results), label: found}
+    machine = {"versions": versions(), "hardware": hardware("cpu", torch.get_num_threads())}
+    results.parent.mkdir(exist_ok=True)
+    results.write_text(json.dumps({"runs": runs, "settings": settings, **machine}, indent=1) + "\n", encoding="utf-8")
 
 
 def change(

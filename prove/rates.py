@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
 import tempfile
 import time
@@ -21,13 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from compared import taught
+from compared import add_run, runs_of, taught
 from embertune.evaluate.bootstrap import paired_all
 from embertune.evaluate.score import Scores
 from embertune.findrate import find_rate
-from embertune.manifest import hardware, versions
 from embertune.plan import Plan, plan
 from embertune.recipe import load_recipe
 from embertune.watch import Silent
@@ -96,24 +92,14 @@ def timed(work: Any) -> tuple[Any, float]:
     return work(), round(time.process_time() - started, 1)
 
 
-def read() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"runs": {}}
-
-
-def keep(record: dict[str, Any]) -> None:
-    record |= {"settings": SHARED, "versions": versions(), "hardware": hardware("cpu", torch.get_num_threads())}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def table(record: dict[str, Any]) -> Iterator[str]:
+def table(runs: dict[str, Any]) -> Iterator[str]:
     """For docs/lab.md: dev and test at each rate, means over the seeds; the change on test, mean and by seed."""
     columns = ["seeds", "proposed", "untouched", "at it", *(f"{rate:.0e}" for rate in PUBLISHED)]
     yield "| set | " + " | ".join([*columns, *(f"against {rate:.0e}" for rate in PUBLISHED)]) + " |"
     yield "|---" + "|--:" * (len(columns) + len(PUBLISHED)) + "|"
     for name in SETS:
-        if runs := [record["runs"][label] for seed in SEEDS if (label := f"{name} {seed}") in record["runs"]]:
-            yield f"| `{name}/` | " + " | ".join(_cells(runs)) + " |"
+        if found := [runs[label] for seed in SEEDS if (label := f"{name} {seed}") in runs]:
+            yield f"| `{name}/` | " + " | ".join(_cells(found)) + " |"
 
 
 def _cells(runs: list[dict[str, Any]]) -> Iterator[str]:
@@ -143,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", action="store_true", help="print the table of what is there")
     if parser.parse_args().table:
-        print("\n".join(table(read())))
+        print("\n".join(table(runs_of(RESULTS))))
         return
     if not DATA.is_dir():
         print(f"skipped: {DATA} is not there")
@@ -154,13 +140,11 @@ def main() -> None:
                 (Path(made) / name).mkdir()
                 put_down(name, Path(made) / name)
         for label in (f"{name} {seed}" for seed in SEEDS for name in SETS):
-            if label not in read()["runs"]:
+            if label not in runs_of(RESULTS):
                 name, seed = label.split()
                 folder = Path(made) / name if name in MADE else DATA / name
                 found = compare(name, int(seed), folder)
-                record = read()
-                record["runs"][label] = found
-                keep(record)
+                add_run(RESULTS, label, found, SHARED)
                 print(label, found["rates"], flush=True)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
 import statistics
 import tempfile
 import time
@@ -24,12 +23,11 @@ from typing import Any
 
 import torch
 
-from compared import taught
+from compared import add_run, runs_of, taught
 from embertune.data.hashing import keys_of, mix
 from embertune.data.prepared import Prepared
 from embertune.evaluate.scene import measure
 from embertune.evaluate.score import Encode
-from embertune.manifest import hardware, versions
 from embertune.plan import Plan, plan
 from embertune.recipe import load_recipe
 from embertune.smaller import Smaller
@@ -121,25 +119,15 @@ def every_run() -> Iterator[tuple[str, str, int]]:
                 yield name, way, seed
 
 
-def read() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"runs": {}}
-
-
-def keep(record: dict[str, Any]) -> None:
-    record |= {"settings": SHARED, "versions": versions(), "hardware": hardware("cpu", torch.get_num_threads())}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def table(record: dict[str, Any]) -> str:
+def table(runs: dict[str, Any]) -> str:
     """For docs/lab.md: test before and after training, at every length, means over the seeds that are there."""
     columns = ["before", "after", *map(str, LENGTHS), "time"]
     lines = ["| set, way | " + " | ".join(columns) + " | seeds |", "|---" + "|--:" * (len(columns) + 1) + "|"]
     for name in SETS:
         for way in WAYS:
-            runs = [record["runs"][label] for seed in SEEDS if (label := f"{name} {way} {seed}") in record["runs"]]
-            if runs:
-                lines.append(f"| {name}, {way} | " + " | ".join(_cells(runs)) + f" | {len(runs)} |")
+            found = [runs[label] for seed in SEEDS if (label := f"{name} {way} {seed}") in runs]
+            if found:
+                lines.append(f"| {name}, {way} | " + " | ".join(_cells(found)) + f" | {len(found)} |")
     return "\n".join(lines)
 
 
@@ -155,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", action="store_true", help="print the table of what is there")
     if parser.parse_args().table:
-        print(table(read()))
+        print(table(runs_of(RESULTS)))
         return
     if not DATA.is_dir():
         print(f"skipped: {DATA} is not there")
@@ -164,11 +152,9 @@ def main() -> None:
         put_down(Path(made))
         for name, way, seed in every_run():
             label = f"{name} {way} {seed}"
-            if label not in read()["runs"]:
+            if label not in runs_of(RESULTS):
                 found = run(name, way, seed, Path(made) / name)
-                record = read()
-                record["runs"][label] = found
-                keep(record)
+                add_run(RESULTS, label, found, SHARED)
                 print(f"{label}: {found['before']['whole']:.4f} to {found['after']}", flush=True)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.losses.merged_forward import column_merging_disabled
+from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
 
 from embertune.data.prepared import TARGET_COLUMN, Prepared
@@ -69,7 +70,7 @@ def weigh(
         text=texts.cost,
         call=texts.call,
         loss=_cost_of_loss(model, train, recipe, dimensions),
-        fixed=_copies(recipe) * trained + best,
+        fixed=_copies(recipe) * trained + best + _learned(recipe) * (best + (_copies(recipe) - 1) * trained),
         dimensions=dimensions,
         padded=texts.padded,
         chunks=texts.chunks,
@@ -80,6 +81,11 @@ def weigh(
 def _copies(recipe: Recipe) -> int:
     """How often what is trained lies in memory besides: gradients, what the optimizer keeps, the average."""
     return 1 + OPTIMIZERS[recipe.train.optimizer].kept + (recipe.train.average is not None)
+
+
+def _learned(recipe: Recipe) -> bool:
+    """Whether all that was learnt until the best look is kept as well, for remedies."""
+    return recipe.guard.on_overfit == "regularise"
 
 
 def counts_of(train: Prepared, name: str, prompt: str, lengths: Lengths) -> IntArray:
@@ -129,7 +135,7 @@ class _Texts:
 
 def _texts(model: SentenceTransformer, text: str, prompt: str | None, recipe: Recipe) -> _Texts:
     """Measured on the first tokens of `text`, once alone and once twice, and on half as many."""
-    features = _moved(model.preprocess([text], prompt=prompt), model.device)
+    features = batch_to_device(model.preprocess([text], prompt=prompt), model.device)
     with _as_trained(model, recipe):
         if not are_rows(features):
             return _Texts(Cost(_kept(model, features) / max(1, len(features["input_ids"]))), chunks=False)
@@ -256,10 +262,6 @@ def _as_trained(model: SentenceTransformer, recipe: Recipe) -> Iterator[None]:
                 module.training = False
 
 
-def _moved(features: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
-
-
 #: What running out of memory raises: on a device, and on a processor whose memory is really limited.
 _TOO_MUCH = ("out of memory", "DefaultCPUAllocator", "can't allocate memory")
 
@@ -299,7 +301,7 @@ def _run(loss: nn.Module, model: SentenceTransformer, batch: tuple[Prepared, Map
     for place, rows in enumerate(memory.rows.T):
         name = train.text_columns[place % len(train.text_columns)]
         texts = list(train.rows.select(rows.tolist())[name])
-        features.append(_moved(model.preprocess(texts, prompt=prompts.get(name)), model.device))
+        features.append(batch_to_device(model.preprocess(texts, prompt=prompts.get(name)), model.device))
     target = TARGET_COLUMN.get(train.shape)
     chosen = train.rows.select(memory.rows[:, 0].tolist())
     labels = torch.tensor(list(chosen[target]) if target else [0] * len(chosen), device=model.device)
