@@ -10,6 +10,7 @@ import pytest
 from embertune.dryrun import estimate, passes
 from embertune.plan import plan
 from embertune.recipe import load_recipe
+from embertune.run import run
 from embertune.watch import Silent
 from tests.tiny import toy_pairs, write_jsonl
 
@@ -41,3 +42,25 @@ def test_the_share_of_looking_at_dev_is_told(tmp_path: Path, tiny_model_path: Pa
     assert "dev" not in dict(without.lines())
     assert re.fullmatch(r"\d+ looks at all 31 dev items encode \d+\.\d% of the tokens that are trained", found.looks)
     assert dict(found.lines())["dev"] == found.looks
+
+
+def test_what_checkpoints_take_at_most_is_told_and_is_not_far_off(tmp_path: Path, tiny_model_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "faq.jsonl", toy_pairs(60))
+    settings = {"model.name": str(tiny_model_path), "data.train": str(rows), "train.max_steps": 4, "data.dev": 0.2}
+    told = {}
+    for name, more in {"two": {}, "none": {"train.save_every": None}, "frozen": {"train.freeze": 1}}.items():
+        planned = plan(load_recipe(set={**settings, **more}), None, None, Silent())
+        told[name] = estimate(planned)
+    assert told["none"].checkpoints == 0.0 < told["frozen"].checkpoints < told["two"].checkpoints
+    assert "MiB of checkpoints until it is finished" in dict(told["two"].lines())["disk"]
+    assert "checkpoints" not in dict(told["none"].lines())["disk"]
+    sizes = []
+
+    class Weighs(Silent):
+        def stage(self, name: str, detail: str = "") -> None:
+            if name == "measure":
+                sizes.append(sum(f.stat().st_size for f in (tmp_path / "out" / "checkpoints").rglob("*")))
+
+    run(load_recipe(set=settings), tmp_path / "out", watch=Weighs())
+    assert sizes[0] == pytest.approx(told["two"].checkpoints / 3, rel=0.2)
+    assert not (tmp_path / "out" / "checkpoints").exists()

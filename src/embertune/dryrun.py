@@ -18,6 +18,7 @@ from embertune.model.precision import width_of
 from embertune.plan import Plan, plan
 from embertune.recipe import Recipe
 from embertune.recipe.explain import to_yaml
+from embertune.recipe.optimizers import OPTIMIZERS
 from embertune.recipe.rules import TRAINING_PASSES
 from embertune.watch import LayerLine, Watcher
 
@@ -31,7 +32,8 @@ FLOAT = 4
 class Estimate:
     """What a run would take: steps, seconds, bytes at the peak, on disk, and of frozen layers' states in the cache.
 
-    `looks` says what looking at dev takes; empty without dev.
+    `checkpoints` are at most so many bytes more on disk, while training goes on. `looks` says what looking at dev
+    takes; empty without dev.
     """
 
     steps: int
@@ -40,16 +42,18 @@ class Estimate:
     disk: float
     states: float = 0.0
     looks: str = ""
+    checkpoints: float = 0.0
 
     def lines(self) -> list[tuple[str, str]]:
         """For people to read."""
         kept = f", {self.states / 2**20:,.0f} MiB of states of frozen layers in the cache" if self.states else ""
+        more = f", and {self.checkpoints / 2**20:,.0f} MiB of checkpoints until it is finished"
         return [
             ("steps", f"{self.steps:,}"),
             *([("dev", self.looks)] if self.looks else []),
             ("time", f"about {_rough(self.seconds)}, training and measuring"),
             ("memory", f"about {self.memory / 2**30:.1f} GiB beside the program itself"),
-            ("disk", f"about {self.disk / 2**20:,.0f} MiB in the run folder{kept}"),
+            ("disk", f"about {self.disk / 2**20:,.0f} MiB in the run folder{more if self.checkpoints else ''}{kept}"),
         ]
 
 
@@ -97,7 +101,23 @@ def estimate(planned: Plan) -> Estimate:
     weights = FLOAT * sum(p.numel() for p in planned.built.model.parameters())
     assert recipe.train.chunk != "auto"
     memory = weights + planned.memory.need(recipe.train.chunk)
-    return Estimate(course.steps, seconds, memory, weights + 2**20, _states(planned), str(planned.looks or ""))
+    looks = str(planned.looks or "")
+    return Estimate(course.steps, seconds, memory, weights + 2**20, _states(planned), looks, checkpoints(planned))
+
+
+def checkpoints(planned: Plan) -> float:
+    """Bytes of the checkpoints that stay and of the one that is being written, each with a best state of its own."""
+    train, model = planned.resolved.recipe.train, planned.built.model
+    if train.keep_checkpoints is None:
+        return 0.0
+    frozen = planned.course.last_frozen(train.unfreeze).names(find_layers(model))
+    whole = sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for name, p in model.named_parameters() if name not in frozen)
+    learned = whole + trained * (OPTIMIZERS[train.optimizer].kept + (train.average is not None))
+    best = whole if planned.scene.dev else 0
+    if planned.resolved.recipe.guard.on_overfit == "regularise":
+        best += learned
+    return float(FLOAT * (train.keep_checkpoints + 1) * (learned + best))
 
 
 def passes(planned: Plan) -> float:
