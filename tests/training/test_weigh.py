@@ -66,6 +66,8 @@ def test_what_is_never_trained_keeps_nothing_and_an_average_is_one_copy_more(tin
     assert averaged.fixed - whole.fixed == 4 * parameters
     assert frozen.fixed < thawed.fixed < whole.fixed
     assert frozen.text.linear < thawed.text.linear < whole.text.linear
+    stops, goes_back = (weighed(data__dev=0.2, guard__on_overfit=way) for way in ("stop", "regularise"))
+    assert goes_back.fixed - stops.fixed == 3 * 4 * parameters  # weights, and two states of the optimizer
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -58,8 +58,9 @@ class Memory:
     `lengths` (rows, columns) are the real tokens of the worst batch, the longest rows first, and `rows` their places in
     the training rows. `text` is the cost of a text by its tokens, `call` what a call of the model keeps whatever the
     texts (weights in another precision), `loss` the cost of the loss by the rows of a batch. `padded` tells that
-    padding costs what tokens do. `fixed` are gradients, the optimizer's state, the average and the best weights.
-    `dimensions` is the length of a vector; `chunks` tells whether batches can be cut into chunks.
+    padding costs what tokens do. `fixed` are gradients, the optimizer's state, the average, the best weights, and what
+    remedies go back to. `dimensions` is the length of a vector; `chunks` tells whether batches can be cut into
+    chunks.
     """
 
     lengths: IntArray
