@@ -206,3 +206,12 @@ def test_every_chart_marks_what_happened_and_losses_without_dropout_have_one_of_
     calm = to_html(made.facts())
     assert calm.count('<figure class="chart">') == 2
     assert 'class="mark' not in calm
+
+
+def test_a_run_that_skipped_every_other_step_and_looked_at_all_stays_a_small_page() -> None:
+    seen = {"dev": {"cosine_accuracy@1": 0.5}, "signs": {"train_loss": 0.4}, "diagnosis": "plateau", "reason": "flat"}
+    skipped = [{"step": step, "skipped": "loss is nan"} for step in range(1, 4000, 2)]
+    history = [*({"step": step, **seen} for step in range(0, 4000, 2)), *skipped]
+    page = to_html(made.facts(history=history, steps=4000, best_step=10))
+    assert len(page) < 800_000
+    assert "51 of 2,000 looks at dev" in page

@@ -60,3 +60,11 @@ def test_a_history_from_before_there_was_a_guard_tells_of_looks_only() -> None:
     told = story(made.history(300, 30), METRIC)
     assert (len(told.looks), told.diagnosis, told.remedies, told.events) == (11, None, (), ())
     assert told.as_record() == {"diagnosis": None, "remedies": [], "skipped_steps": 0}
+
+
+def test_of_many_looks_the_first_the_last_and_the_best_are_among_those_that_are_shown() -> None:
+    told = story([_look(step, 0.5) for step in range(1000)], METRIC)
+    shown = [look.step for look in told.shown(50, best_step=333)]
+    assert {0, 333, 999} <= set(shown)
+    assert len(shown) <= 51
+    assert story([], METRIC).shown(50, 0) == []

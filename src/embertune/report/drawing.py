@@ -105,11 +105,14 @@ def charts(curves: Curves, told: Story | None = None) -> list[Chart]:
 
 
 def _marks(told: Story, steps: Scale) -> Iterator[Mark]:
-    """What happened, remedies numbered in their order."""
+    """What happened, one of a kind in every four-hundredth of the axis; remedies numbered in their order."""
+    placed: dict[tuple[str, int], Mark] = {}
     for event in told.events:
-        yield Mark(steps.at(event.step), event.kind, f"step {event.step:,}: {event.text}")
-    for number_, remedy in enumerate(told.remedies, start=1):
-        yield Mark(steps.at(remedy.step), "remedy", f"step {remedy.step:,}: remedy {remedy.rung}", str(number_))
+        x = steps.at(event.step)
+        placed.setdefault((event.kind, round(4 * x)), Mark(x, event.kind, f"step {event.step:,}: {event.text}"))
+    yield from placed.values()
+    for place, remedy in enumerate(told.remedies, start=1):
+        yield Mark(steps.at(remedy.step), "remedy", f"step {remedy.step:,}: remedy {remedy.rung}", str(place))
 
 
 def _probes(told: Story, best: Point | None, steps: Scale) -> Chart | None:

@@ -26,6 +26,8 @@ from embertune.report.story import story
 
 #: A sign beside each verdict, so that it does not hang on a colour.
 SIGNS = {"better": "▲", "worse": "▼", "no clear change": "◆", "too few to tell": "?", "unmeasured": "–"}
+#: Rows of the table of looks; of more looks, some in between are left out.
+LOOKS = 50
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def to_html(facts: Facts) -> str:
         further=_table(further, common_scale([row for _, _, rows in further for row in rows])),
         charts=charts(curves(facts.history, facts.metric, facts.best_step), told),
         story=told,
+        looks=told.shown(LOOKS, facts.best_step),
         rows=list(facts.rows)[:ROWS] if facts.examples else [],
         negatives=scores(facts.negatives),
         layers=[] if alike(facts.layers) else list(zip(facts.layers, shares(facts.layers), strict=True)),

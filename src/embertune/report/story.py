@@ -93,6 +93,12 @@ class Story:
             return -math.inf
         return -look.value if self.lower else look.value
 
+    def shown(self, most: int, best_step: int) -> list[Seen]:
+        """The looks, of more than `most` some: the first, the last, that of `best_step`, and others evenly between."""
+        last = len(self.looks) - 1
+        spread = {last * i // max(1, most - 1) for i in range(most)}
+        return [look for place, look in enumerate(self.looks) if place in spread or look.step == best_step]
+
     def as_record(self) -> dict[str, Any]:
         """What metrics.json keeps of it."""
         last = self.diagnosis
