@@ -18,7 +18,7 @@ ACCURACY = Scope("cosine_accuracy", 200, 400)
 
 def looks(values: list[float], error: float = 0.01, **series: list[float]) -> list[Signs]:
     """Looks at steps 0, 10, 20 …, each with the value of every series at its place; the train loss falls."""
-    settings: dict[str, list[float]] = {"train_loss": [1.0 - i / 50 for i in range(len(values))]} | series
+    settings: dict[str, list[Any]] = {"train_loss": [1.0 - i / 50 for i in range(len(values))]} | series
     return [
         Signs(10 * i, i / 4, value=value, error=error if i else None, **{name: of[i] for name, of in settings.items()})
         for i, value in enumerate(values)
@@ -63,6 +63,24 @@ def test_a_loss_that_is_no_number_is_diverging(broken: float) -> None:
 def test_a_loss_on_training_rows_far_above_that_of_the_model_as_it_came_is_diverging() -> None:
     assert name_of(looks([0.6, 0.4, 0.3], train_loss=[1.0, 1.2, 1.6])) == "diverging"
     assert name_of(looks([0.6, 0.7, 0.8], train_loss=[1.0, 1.2, 1.4])) == "improving"
+
+
+def test_three_steps_skipped_since_the_last_look_are_diverging() -> None:
+    signs = [replace(look, skipped=count) for look, count in zip(looks([0.6, 0.7, 0.8]), [0, 2, 4], strict=True)]
+    assert name_of(signs) == "improving"
+    assert name_of([*signs[:-1], replace(signs[-1], skipped=5)]) == "diverging"
+
+
+@pytest.mark.parametrize(("value", "loss", "said"), [
+    (0.9, 2.0, "; the loss on dev rows says otherwise: it rose from 1 to 2"),
+    (0.6, 0.5, "; the loss on dev rows says otherwise: it fell from 1 to 0.5"),
+    (0.9, 0.5, ""), (0.6, 2.0, ""), (0.805, 2.0, ""), (0.9, 1.1, ""),
+])  # fmt: skip
+def test_a_dev_loss_that_says_the_opposite_of_the_metric_is_pointed_out(value: float, loss: float, said: str) -> None:
+    signs = looks([0.6, 0.8, value], dev_loss=[1.5, 1.0, loss], dev_loss_error=[0.1, 0.1, 0.1])
+    found = diagnose(signs, ACCURACY)
+    assert found is not None
+    assert found.reason.endswith(said) if said else "otherwise" not in found.reason
 
 
 def test_embeddings_that_move_to_one_spot_are_collapsing_and_those_that_came_so_are_not() -> None:

@@ -23,6 +23,8 @@ FALLEN, FALLEN_TWICE = 3.0, 1.5
 BEYOND = 1.96
 #: A loss so many times that of the model as it came has exploded.
 EXPLODED = 1.5
+#: Steps that were skipped since the look before, because something was not finite, and are no accident any more.
+SKIPPED = 3
 #: Embeddings lie on one spot: mean cosine above this, and this share of what it was away from one is left.
 ON_ONE_SPOT, LEFT = 0.95, 0.5
 #: Looks without a better one that make a plateau.
@@ -57,7 +59,8 @@ def diagnose(signs: Sequence[Signs], scope: Scope) -> Diagnosis | None:
     if len(signs) < 2:
         return None
     seen = _Seen(signs, scope)
-    return next(found for rule in _RULES if (found := rule(seen)) is not None)
+    found = next(found for rule in _RULES if (found := rule(seen)) is not None)
+    return Diagnosis(found.name, found.reason + _disagreement(seen))
 
 
 class _Seen:
@@ -91,11 +94,26 @@ def _number(value: float | None) -> str:
     return "nothing" if value is None else f"{value:.4g}"
 
 
+def _disagreement(seen: _Seen) -> str:
+    """Points out that the dev loss says the opposite of the dev metric, both compared with the best look before."""
+    now, best = seen.now, seen.best
+    if seen.scope.metric == "loss" or now.dev_loss is None or best.dev_loss is None or not now.dev_loss_error:
+        return ""
+    metric, loss = seen.above_best(now), (best.dev_loss - now.dev_loss) / now.dev_loss_error
+    if min(abs(metric), abs(loss)) < BEYOND or metric * loss > 0:
+        return ""
+    moved = f"{best.dev_loss:.4g} to {now.dev_loss:.4g}"
+    return f"; the loss on dev rows says otherwise: it {'fell' if loss > 0 else 'rose'} from {moved}"
+
+
 def _diverging(seen: _Seen) -> Diagnosis | None:
     now, start = seen.now, seen.start
     for what, value in (("the training loss", now.loss), ("the loss on training rows", now.train_loss)):
         if value is not None and not math.isfinite(value):
             return Diagnosis("diverging", f"{what} is no finite number any more")
+    skipped = now.skipped - seen.signs[-2].skipped
+    if skipped >= SKIPPED:
+        return Diagnosis("diverging", f"{skipped} steps since the last look had a loss or gradient that is not finite")
     if start.train_loss is None or now.train_loss is None:
         return None
     if now.train_loss > EXPLODED * start.train_loss + (now.train_error or 0.0) * BEYOND:
