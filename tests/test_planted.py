@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from torch import nn
 
 import embertune as et
 from embertune.cli import main
@@ -88,6 +92,68 @@ def test_a_weight_that_is_no_number_is_named_before_anything_is_measured(
     assert f"1 of 2,048 weights of 0.model.{name} are NaN or infinite; take another copy of the model" in told
     assert "Traceback" not in told
     assert not (tmp_path / "out").exists()
+
+
+# In training
+
+
+class Planted(nn.Module):
+    """The loss of ranking; in the third step `change` is done to it."""
+
+    def __init__(self, model: SentenceTransformer, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.inner, self.change, self.steps = MultipleNegativesRankingLoss(model), change, 0
+
+    def forward(self, features: Any, labels: Any) -> torch.Tensor:
+        if self.training:
+            self.steps += 1
+        loss: torch.Tensor = self.inner(features, labels)
+        return self.change(loss) if self.training and self.steps == 3 else loss
+
+
+def with_broken_gradient(loss: torch.Tensor) -> torch.Tensor:
+    loss.register_hook(lambda gradient: gradient * math.nan)
+    return loss
+
+
+def finite(model: Path) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in load_file(model / "model.safetensors").values())
+
+
+@pytest.mark.parametrize(
+    ("change", "skipped"),
+    [
+        (with_broken_gradient, "gradient norm is nan"),
+        (lambda loss: loss * math.inf, "loss is inf"),
+        (lambda loss: loss * 1e30, "gradient norm is nan"),
+        (lambda loss: loss * 1e12, None),  # clipped
+    ],
+    ids=["a gradient that is no number", "an infinite loss", "a row that explodes", "a row that clipping bears"],
+)
+def test_a_step_that_goes_wrong_costs_that_step_at_most(
+    change: Callable[[torch.Tensor], torch.Tensor], skipped: str | None, tiny_model_path: Path, tmp_path: Path
+) -> None:
+    write_sides(tmp_path, toy_pairs)
+    made = recipe(tiny_model_path, tmp_path, guard__patience=None)
+    result = et.run(made, tmp_path / "out", loss=lambda model: Planted(model, change))
+    steps = [line for line in history(result.out) if "loss" in line]
+    assert [line.get("skipped") for line in steps] == [None, None, skipped, None, None, None]
+    assert finite(result.model)
+    report = (result.out / "report.md").read_text(encoding="utf-8")
+    assert ("1 step changed nothing: loss or gradients were not finite" in report) == (skipped is not None)
+
+
+def test_vectors_of_no_length_end_in_a_model_of_numbers(tiny_model: Any, tmp_path: Path) -> None:
+    write_sides(tmp_path, toy_pairs)
+    model = tiny_model()
+    last = model[0].auto_model.encoder.layer[-1].output.LayerNorm
+    with torch.no_grad():
+        last.weight.fill_(1e-25)
+        last.bias.fill_(0)
+    made = et.replace(recipe(tmp_path, tmp_path), {"model.name": None})
+    result = et.run(made, tmp_path / "out", model=model)
+    assert finite(result.model)
+    assert result.verdict in ("no clear change", "too few to tell", "better", "worse")
 
 
 # Between two starts
