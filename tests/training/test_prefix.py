@@ -71,15 +71,6 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(left[name], right[name]) for name in right)
 
 
-@pytest.fixture(scope="module")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    """Loads a BERT of four layers."""
-    folder = tmp_path_factory.mktemp("deep")
-    encoder = families.write(families.family("BERT"), folder / "bert", num_hidden_layers=4, hidden_dropout_prob=0.1)
-    model = tiny.make_model(encoder, folder / "model")
-    return lambda: SentenceTransformer(str(model), device="cpu", local_files_only=True)
-
-
 def test_auto_keeps_half_precision_where_much_is_spared(tiny_model: Load) -> None:
     rows = tiny.toy_pairs(40)
     little = planned(tiny_model(), rows, train__freeze=1, train__epochs=3)

@@ -22,6 +22,7 @@ from embertune.data.prepared import Prepared
 from embertune.model.dropout import dropout_of
 from embertune.plan import Plan
 from embertune.recipe.augmenting import AugmentSection
+from embertune.training.caching import prefix_cache
 from embertune.training.checkpoint import Checkpoints
 from embertune.training.diagnosis import Diagnosis
 from embertune.training.fit import Fit, fit
@@ -374,3 +375,24 @@ def test_a_run_with_remedies_that_is_broken_off_ends_as_the_one_left_alone(
     assert fitted.remedies == again.remedies
     assert history == other
     assert distance(alone, broken) == 0.0
+
+
+@pytest.mark.parametrize("remedies", [["augment", "batch_size 4"], ["freeze 0.5", "rate"]], ids=str)
+def test_a_remedy_beside_frozen_layers_that_are_read_from_the_cache_learns_the_same(
+    deep: Loader, remedies: list[str]
+) -> None:
+    ends = []
+    for storage in (None, "float32"):
+        leaves = {
+            "guard__remedies": remedies,
+            "train__freeze": 1,
+            "train__average": 0.9,
+            "train__prefix_cache": storage,
+        }
+        made = planned(deep(), tiny.toy_triplets(60), **SETTINGS | leaves)
+        cache = prefix_cache(made.prefix, made.built.model, made.resolved.recipe, Silent())
+        run = Told(made, VALUES, [2, 4], augment=enlarged, prefix=cache, tokens=made.tokens).train()
+        assert len(run.session.treatment.remedies) == 2
+        assert (cache is not None) == (storage is not None)
+        ends.append(run.weights[10])
+    assert distance(*ends) < 1e-4
