@@ -339,7 +339,7 @@ def test_ctrl_c_exits_with_130_and_the_command_that_goes_on_which_ends_where_an_
     pairs: Path, tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ("run", "--model", tiny_model_path, "--train", pairs)
-    settings = ("--set", "train.max_steps=400", "--set", "train.batch_size=8", "--set", "guard.patience=null")
+    settings = ("--set", "train.max_steps=80", "--set", "train.batch_size=8", "--set", "guard.patience=null")
     process = _start(*common, "--out", tmp_path / "a", *settings)
     _wait_for(tmp_path / "a" / "history.jsonl", 5, process)
     process.send_signal(signal.SIGINT)
@@ -348,7 +348,9 @@ def test_ctrl_c_exits_with_130_and_the_command_that_goes_on_which_ends_where_an_
     assert "Traceback" not in told
     assert "Go on with: embertune run" in told
     assert not (tmp_path / "a" / "model").exists()
+    assert [path.name[:5] for path in (tmp_path / "a" / "checkpoints").iterdir()] == ["step-"]
     assert run_cli(*common, "--out", tmp_path / "a", *settings, "--quiet") == 0
+    assert not (tmp_path / "a" / "checkpoints").exists()
     assert run_cli(*common, "--out", tmp_path / "b", *settings, "--quiet") == 0
     weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in "ab"]
     assert weights[0] == weights[1]

@@ -256,7 +256,7 @@ class Session:
                 callbacks=[Adapter(self.survival.step_begins, self._clip, lambda step: self._after(step, phase))],
             )
             assert settings.precision != "auto"
-            with applied(self.model, settings.precision), self.survival.ending:
+            with applied(self.model, settings.precision), self.survival.heard():
                 self.trainer.train()
         release(self.model)
 

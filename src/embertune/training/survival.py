@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -92,6 +92,10 @@ class Survival:
         if "chance" in found.snapshot.facts:
             self._chance = found.snapshot.part("chance")
         return True
+
+    def heard(self) -> AbstractContextManager[object]:
+        """Inside, signals wait until the step is done, where a checkpoint can be written then."""
+        return nullcontext() if self.checkpoints is None else self.ending
 
     def step_begins(self) -> None:
         """In the middle of a phase chance goes on where it stood: to be called when the host has seeded it."""
