@@ -145,7 +145,7 @@ class Terminal:
         colour = _COLOURS.get(result.verdict, "yellow")
         self.console.print(f"\n[bold {colour}]{escape(result.sentence)}[/]", soft_wrap=True)
         self.console.print(f"saved: {result.chosen}, {escape(result.reason)}", soft_wrap=True)
-        for line in advice_lines(result):
+        for line in [] if self.quiet else advice_lines(result):
             self.console.print(line, soft_wrap=True)
         self.console.print(f"model:  {result.model}\nreport: {result.report}", soft_wrap=True, markup=False)
 
