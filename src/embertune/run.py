@@ -15,7 +15,7 @@ from embertune.data.prepare import Given
 from embertune.engine.pack import unpack
 from embertune.enlarge import copying
 from embertune.evaluate.between import between, said
-from embertune.evaluate.proof import prove
+from embertune.evaluate.proof import Proof, prove
 from embertune.evaluate.scene import measure, measure_dev, short, thresholds_at_lengths
 from embertune.evaluate.score import Scores
 from embertune.model.prompts import column_prompts
@@ -25,6 +25,7 @@ from embertune.plan import Plan, inputs, plan, read, with_audit, with_own_loss
 from embertune.recipe import Recipe
 from embertune.record import Clock, facts_of_run, further, write_start
 from embertune.report import to_card, write
+from embertune.report.facts import Facts
 from embertune.result import Result, keep, read_result
 from embertune.rundir import (
     CHECKPOINTS,
@@ -93,15 +94,12 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
 
         watch.stage("measure", f"{choice.chosen}: {choice.reason}")
         cuts = cuts_for_test(planned, look(planned)) if thresholds(base_dev) else {}
-        tuned = baseline if choice.chosen == "base" else measure(planned.encode, planned.scene, cuts)
-        proof = prove(baseline, tuned, planned.resolved.recipe.evaluate.primary, recipe.seed)
+        proof = proved(planned, choice, baseline, cuts)
         clock.mark("measure")
 
         watch.stage("save", str(folder.path))
         facts = facts_of_run(planned, folder, fitted, choice, proof, clock)
-        save(planned.built.model, folder.file(MODEL), card=to_card(facts))
-        write(facts, folder.path)
-        unpack(planned.built.model)
+        put_down(facts, planned.built.model, folder)
         result = keep(folder.path, proof, choice, further(facts, cuts, planned.smaller.record()))
         forget_checkpoints(folder.path)
         return result
@@ -125,6 +123,20 @@ def choice_of(planned: Plan, fitted: Fit) -> Choice:
     """Which state is saved, and why."""
     metric = planned.resolved.recipe.guard.metric
     return choose(fitted.best_step, fitted.steps, metric, smaller=bool(planned.smaller))
+
+
+def proved(planned: Plan, choice: Choice, baseline: tuple[Scores, ...], cuts: Mapping[str, Any]) -> Proof:
+    """The chosen state on test against the model as it came."""
+    tuned = baseline if choice.chosen == "base" else measure(planned.encode, planned.scene, cuts)
+    recipe = planned.resolved.recipe
+    return prove(baseline, tuned, recipe.evaluate.primary, recipe.seed)
+
+
+def put_down(facts: Facts, model: SentenceTransformer, folder: RunDir) -> None:
+    """Write the model and the reports; the model is unpacked, in place."""
+    save(model, folder.file(MODEL), card=to_card(facts))
+    write(facts, folder.path)
+    unpack(model)
 
 
 def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher) -> Fit:

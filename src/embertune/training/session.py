@@ -122,28 +122,27 @@ class Session:
         self.schedule = schedule_of(settings, course.steps, course.per_epoch, highest)
         self.pace = Pace(course.steps)
         self.probe = self._probe()
-        self.learning: dict[str, Part] = {
-            "weights": Weights(model, self.loss),
-            "optimizer": Moments(self.optimizer, self.layers.parameters),
-            "scale": Scale(self.scaler),
-        }
-        if self.layers.average is not None:
-            self.learning["average"] = self.layers.average
+        self.learning = self._learning()
         self.treatment = Treatment(recipe.guard, first_regime(model, recipe), Patient(self))
         self.trouble = ""
         self.renewal = Renewal(self)
         self.survival = Survival(self, around.checkpoints)
-        self.parts = {
-            **self.learning,
-            "layers": self.layers,
-            "treatment": self.treatment,
-            "looking": self.looking,
-            "best": self.keeper,
-            "rows": self.renewal,
-            "run": self,
+        self.parts = self._parts()
+
+    def _learning(self) -> dict[str, Part]:
+        """What steps change."""
+        parts: dict[str, Part] = {
+            "weights": Weights(self.model, self.loss),
+            "optimizer": Moments(self.optimizer, self.layers.parameters),
+            "scale": Scale(self.scaler),
         }
-        if around.prefix is not None:
-            self.parts["prefix"] = around.prefix
+        return parts if self.layers.average is None else {**parts, "average": self.layers.average}
+
+    def _parts(self) -> dict[str, Part]:
+        """Everything that has a state."""
+        parts: dict[str, Part] = {**self.learning, "layers": self.layers, "treatment": self.treatment}
+        parts |= {"looking": self.looking, "best": self.keeper, "rows": self.renewal, "run": self}
+        return parts if self.around.prefix is None else {**parts, "prefix": self.around.prefix}
 
     def snapshot(self) -> Snapshot:
         """All that decides how training goes on from here; its tensors are in use."""
