@@ -273,9 +273,7 @@ def test_at_the_third_time_training_ends_and_the_model_has_its_best_state(tiny_m
     around = Surroundings(score, tmp_path / "h.jsonl", Silent(), {}, Dev({METRIC: 0.1}), loss=broken(range(3, 99)))
     fitted = fit(made.built.model, made.data.sides.train, made.resolved.recipe, around, made.course)
     assert (fitted.steps, fitted.best_step, fitted.skipped) == (11, 2, 9)
-    assert fitted.stopped == (
-        "3 steps in a row were skipped for the 3rd time, at 0.25 of the recipe's rate: loss is nan"
-    )
+    assert fitted.stopped == "3 times 3 steps in a row were skipped, at last at 0.25 of the recipe's rate: loss is nan"
     assert distance(weights(made.built.model), kept[0]) == 0.0
     assert [note.text for note in fitted.notes] == ["9 steps changed nothing: loss or gradients were not finite"]
 

@@ -90,10 +90,8 @@ class Treatment:
         if trouble and self.skips.total == 1:
             self.patient.tell(f"a step was skipped, and nothing is learnt from it: {trouble}")
         if then == "end":
-            return (
-                f"{IN_A_ROW} steps in a row were skipped for the {ROLLBACKS}rd time, at {self.regime.rate:g} of the "
-                f"recipe's rate: {trouble}"
-            )
+            times = f"{ROLLBACKS} times {IN_A_ROW} steps in a row were skipped"
+            return f"{times}, at last at {self.regime.rate:g} of the recipe's rate: {trouble}"
         if then == "back":
             self.due = Due("skipped", f"{IN_A_ROW} steps in a row were skipped: {trouble}")
         return ""
