@@ -25,7 +25,7 @@ from embertune.engine.precision import applied
 from embertune.errors import Problem, RecipeError
 from embertune.model.encode import evaluating
 from embertune.recipe import Recipe
-from embertune.recipe.budget import probed_rows
+from embertune.recipe.budget import ENOUGH, probed_rows
 from embertune.recipe.losses import LOSSES
 from embertune.training.batches import SAMPLERS
 from embertune.training.masked import masked_part
@@ -36,7 +36,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 #: Batches of a probe hold at least so many rows where the run's do: with fewer, a loss over the batch is too easy.
-SMALL = 16
+SMALL = 8
 #: Embeddings of which the rank is worked out, at most.
 RANKED = 512
 
@@ -147,14 +147,17 @@ def spread(vectors: Tensor) -> tuple[float, float]:
 def probe_batches(
     train: Prepared, dev: Prepared | None, batches: int, recipe: Recipe, made: Collator
 ) -> tuple[Batches, Batches]:
-    """Rows of each side in batches, for a run of so many `batches`; none of dev where its rows bear no such loss."""
+    """Rows of each side in batches, for a run of so many `batches`; none of dev where its rows bear no such loss.
+
+    Where that loss steers, it is that of `ENOUGH` rows.
+    """
     size = recipe.train.batch_size
     assert isinstance(size, int)
     rows = probed_rows(batches * size)
     if dev is None or (both := alike(train, dev, recipe)) is None:
         return make_batches(train, rows, recipe, made), []
-    of_train, of_dev = (make_batches(side, rows, recipe, made) for side in both)
-    return of_train, of_dev
+    steering = ENOUGH if recipe.guard.metric == "loss" else rows
+    return make_batches(both[0], rows, recipe, made), make_batches(both[1], steering, recipe, made)
 
 
 def alike(train: Prepared, dev: Prepared, recipe: Recipe) -> tuple[Prepared, Prepared] | None:
