@@ -182,7 +182,7 @@ def test_the_guard_has_a_section_with_diagnosis_remedies_and_advice() -> None:
     written = to_html(made.guarded())
     text = " ".join(Page(written).text.split())
     for expected in (
-        "Overfitting. Accuracy@1 from 0.69 (step 150) to 0.67 is a fall of 3.4 standard errors.",
+        "Overfitting: accuracy@1 from 0.69 (step 150) to 0.67 is a fall of 3.4 standard errors.",
         "2 steps changed nothing",
         "Every rate is 0.5 of it, from step 150 on. Dev fell. Dev rose from 0.69 to 0.7.",
         "From step 210 on. Dev <fell>.",

@@ -93,7 +93,7 @@ def test_findings_stand_in_a_table_and_their_examples_below() -> None:
 def test_the_guard_has_a_section_with_diagnosis_remedies_and_advice() -> None:
     written = to_markdown(made.guarded())
     told = written.split("## What the guard saw")[1].split("\n## ")[0]
-    assert "**Overfitting.** Accuracy@1 from 0.69 (step 150)" in told
+    assert "**Overfitting:** accuracy@1 from 0.69 (step 150)" in told
     assert "| 180 | rate | every rate is 0.5 of it | dev fell | 150 | dev rose from 0.69 to 0.7 |" in told
     assert "| dev \\<fell\\> | 210 |" in told
     assert "1. `train.epochs`: 4 instead of 5. Dev was best after 3.5 passes of 5.0 (Prechelt 1998)." in told

@@ -151,7 +151,8 @@ def advice(outcome: Outcome, recipe: Recipe) -> tuple[Advice, ...]:
         if rule.setting in found or not rule.when.holds(outcome, recipe):
             continue
         if what := rule.try_.of(outcome, recipe):
-            found[rule.setting] = Advice(rule.setting, what, rule.why.format(o=outcome), rule.source)
+            why = rule.why.format(o=outcome).replace("%", " %").replace("  %", " %")
+            found[rule.setting] = Advice(rule.setting, what, why, rule.source)
     return tuple(found.values())[:MOST]
 
 

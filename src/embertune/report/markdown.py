@@ -111,7 +111,8 @@ def _guard(facts: Facts) -> Iterator[str]:
         return
     yield "## What the guard saw"
     if last := told.diagnosis:
-        yield f"**{prose(begun(last.diagnosis))}.** {prose(begun(last.reason))}{'.' if last.reason else ''}".rstrip()
+        name = prose(begun(last.diagnosis))
+        yield f"**{name}:** {prose(last.reason)}." if last.reason else f"**{name}.**"
     losses = [("train", [look.train_loss for look in told.looks]), ("dev", [look.dev_loss for look in told.looks])]
     for name, values in losses:
         if known := [value for value in values if value is not None]:
