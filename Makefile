@@ -37,6 +37,7 @@ prove: $(VENV)/.dev
 	$(BIN)/python prove/levers.py
 	$(BIN)/python prove/smaller.py
 	$(BIN)/python prove/rates.py
+	$(BIN)/python prove/remedies.py
 	$(BIN)/python prove/prefix.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
