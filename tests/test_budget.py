@@ -55,7 +55,7 @@ def texts(planned: Plan, role: str) -> Sequence[str]:
 
 
 def test_a_dev_set_that_costs_too_much_is_sampled_and_that_is_told(tiny_model: Any) -> None:
-    planned = made(tiny_model(), pairs(2_000), pairs(900, 2_000))
+    planned = made(tiny_model(), pairs(2_000), pairs(900, 2_000), guard__eval_every="2 steps")
     looks, dev = planned.looks, planned.data.sides.dev
     assert looks is not None
     assert dev is not None

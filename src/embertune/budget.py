@@ -133,12 +133,13 @@ def within_budget(made: Within, plain: Prepared, facts: Facts, count: Count) -> 
     dev = made.scene.dev
     assert dev is not None
     tokens = _tokens(dev, count)
-    share = number * (tokens + spending.probes) / spending.trained
+    spent = number * (tokens + spending.probes)
+    share = spent / spending.trained
     looks = Looks(number, len(dev), len(whole), tokens, share)
     notes = [*made.data.sides.notes]
     if dev.texts_to_encode < whole.texts_to_encode:
         notes.append(_note(looks, dev, whole))
-    if recipe.guard.budget is not None and share > recipe.guard.budget:
+    if spent > spending.limit(every):
         text = f"{looks}, more than guard.budget: {recipe.guard.budget:g}; fewer looks or items would tell too little"
         notes.append(Note("dev", text))
     data = replace(made.data, sides=replace(made.data.sides, notes=tuple(notes)))

@@ -7,12 +7,14 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embertune.recipe.budget import ENOUGH, FEW, FEWEST, LEAST, MOST, Cost, Spending
+from embertune.recipe.budget import ENOUGH, FEW, FEWEST, FREE, LEAST, MOST, Cost, Spending
 
 
-def spending(items: int, steps: int = 1_000, rows: int = 64, share: float | None = 0.15, beside: float = 0) -> Spending:
+def spending(
+    items: int, steps: int = 1_000, rows: int = 64, share: float | None = 0.15, beside: float = 0, item: float = 20
+) -> Spending:
     """A run that trains on rows of 20 tokens, with dev items of as many."""
-    return Spending(Cost(20, 20, items, beside, min(beside, 1_000)), steps, steps * rows * 20, share)
+    return Spending(Cost(20, item, items, beside, min(beside, 1_000)), steps, steps * rows * 20, share)
 
 
 def spent(made: Spending, every: int) -> float:
@@ -33,11 +35,14 @@ MADE = st.builds(
 
 
 @given(MADE)
-def test_looks_stay_within_the_budget_unless_two_of_them_at_the_least_items_do_not(made: Spending) -> None:
+def test_looks_stay_within_the_budget_unless_few_are_free_or_two_at_the_least_items_are_too_many(
+    made: Spending,
+) -> None:
     every = made.interval()
     items = made.items(every)
     assert 1 <= every <= max(1, made.steps)
-    if made.share is not None and spent(made, every) > made.share:
+    few = made.looks(every) <= 1 + FEW and spent(made, every) * made.trained <= FREE
+    if made.share is not None and spent(made, every) > made.share and not few:
         assert made.looks(every) <= 1 + FEWEST
         assert items == min(LEAST, made.cost.items)
 
@@ -63,10 +68,17 @@ def test_looks_grow_rarer_until_dev_tells_three_points() -> None:
 
 
 def test_dev_falls_to_the_least_items_before_patience_has_nothing_to_wait_for() -> None:
-    made = spending(items=5_000, steps=200)
+    made = spending(items=5_000, item=60)
     every = made.interval()
     assert made.looks(every) - 1 == FEW
     assert LEAST <= (made.items(every) or 0) < ENOUGH
+
+
+def test_a_small_run_has_five_looks_of_which_all_together_encode_no_more_than_is_free() -> None:
+    made = spending(items=200, steps=20)
+    assert made.looks(made.interval()) - 1 == FEW
+    assert made.items(made.interval()) is None
+    assert 0.15 * made.trained < spent(made, made.interval()) * made.trained < FREE
 
 
 def test_without_a_budget_all_of_dev_is_measured_as_often_as_it_is_ever() -> None:

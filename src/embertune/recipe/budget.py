@@ -1,8 +1,9 @@
 """What looking at dev may cost (`guard.budget`): how often it is done, and how much of dev is measured.
 
 Dev is sampled first, down to `ENOUGH` items, then looks grow rarer, down to `FEW`, then dev falls to `LEAST` items and
-looks to `FEWEST`. How much of dev is measured follows from the interval alone, so that a resolved recipe, which names
-the interval, gives the same sample again.
+looks to `FEWEST`. Up to `FEW` looks may take `FREE` tokens in any case: that is seconds, and a run that is looked at twice
+cannot see when it is enough. How much of dev is measured follows from the interval alone, so that a resolved recipe,
+which names the interval, gives the same sample again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 ENOUGH = 683
 #: Items from which a bootstrap interval holds what it says (docs/lab.md).
 LEAST = 300
+#: Tokens that up to `FEW` looks together may encode whatever the share: those of some thousand short texts.
+FREE = 100_000
 #: Looks in a run, without the first one before training. With fewer than `FEW`, patience has nothing to wait for.
 MOST, FEW, FEWEST = 20, 5, 2
 #: Rows of each side that a look probes: one in `ONE_IN` of those the run trains on, between these two. Twenty looks at
@@ -80,11 +83,15 @@ class Spending:
         """Tokens that the probes of a look encode."""
         return self.cost.sides * self.cost.row * probed_rows(int(self.trained / self.cost.row))
 
-    def allowed(self, every: int) -> float:
-        """Tokens of dev that a look may encode."""
+    def limit(self, every: int) -> float:
+        """Tokens that all looks together may encode."""
         if self.share is None:
             return math.inf
-        return self.share * self.trained / self.looks(every) - self.probes
+        return max(self.share * self.trained, FREE if self.looks(every) <= 1 + FEW else 0.0)
+
+    def allowed(self, every: int) -> float:
+        """Tokens of dev that a look may encode."""
+        return self.limit(every) / self.looks(every) - self.probes
 
     def looks(self, every: int) -> int:
         """How often dev is measured in the run, the first time before its first step."""
