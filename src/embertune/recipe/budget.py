@@ -1,9 +1,9 @@
 """What looking at dev may cost (`guard.budget`): how often it is done, and how much of dev is measured.
 
 Dev is sampled first, down to `ENOUGH` items, then looks grow rarer, down to `FEW`, then dev falls to `LEAST` items and
-looks to `FEWEST`. Up to `FEW` looks may take `FREE` tokens in any case: that is seconds, and a run that is looked at twice
-cannot see when it is enough. How much of dev is measured follows from the interval alone, so that a resolved recipe,
-which names the interval, gives the same sample again.
+looks to `FEWEST`. Up to `FEW` looks may take `FREE` tokens in any case: that is seconds, and two looks cannot tell when
+it is enough. How much of dev is measured follows from the interval alone, so that a resolved recipe, which names the
+interval, gives the same sample again.
 """
 
 from __future__ import annotations

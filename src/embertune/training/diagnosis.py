@@ -183,7 +183,7 @@ def _noisy(seen: _Seen) -> Diagnosis | None:
 
 def _underfitting(seen: _Seen) -> Diagnosis | None:
     now = seen.now
-    if now.step < seen.scope.steps or len(seen.signs) <= 2:
+    if now.step < seen.scope.steps or len(seen.signs) <= FLAT:
         return None
     before = seen.signs[-3]
     gained = seen.height(now) - seen.height(before)
