@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 
 from embertune.errors import RunFolderError
@@ -41,11 +45,21 @@ def _replaceable(folder: Path) -> bool:
 def _write(model: SentenceTransformer, partial: Path, card: str) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    with quiet():
+    with quiet(), told_by_the_system():
         model.save(str(partial), create_model_card=False, safe_serialization=True)
     (partial / "README.md").write_text(card, encoding="utf-8")
     for path in (*partial.rglob("*"), partial):
         _flush(path)
+
+
+@contextmanager
+def told_by_the_system() -> Iterator[None]:
+    """Inside, what the system says to safetensors, a full disk above all, is the OSError that it is elsewhere."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        raise (OSError(int(number[1]), str(error)) if number else error) from None
 
 
 def _flush(path: Path) -> None:

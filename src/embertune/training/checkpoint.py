@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from embertune.model.save import told_by_the_system
 from embertune.recipe.sections import TrainSection
 from embertune.recipe.units import parse_span
 from embertune.rundir import told_plainly
@@ -113,7 +113,8 @@ def _fill(folder: Path, snapshot: Snapshot, before: Path | None) -> None:
     for name, tensors in _files(snapshot):
         kept = _kept(before, name, snapshot.facts)
         if kept is None:
-            _save(tensors, folder / name)
+            with told_by_the_system():
+                save_file(tensors, folder / name)
         else:
             _link(kept.path, folder / name)
             sums[name] = kept.sum
@@ -123,14 +124,6 @@ def _fill(folder: Path, snapshot: Snapshot, before: Path | None) -> None:
     (folder / _SUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")
     _sync(folder / _SUMS)
     _sync(folder)
-
-
-def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        raise (OSError(int(number[1]), str(error)) if number else error) from None
 
 
 def _files(snapshot: Snapshot) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
