@@ -39,6 +39,8 @@ prove: $(VENV)/.dev
 	$(BIN)/python prove/rates.py
 	$(BIN)/python prove/remedies.py
 	$(BIN)/python prove/prefix.py
+	$(BIN)/python prove/kills.py
+	$(BIN)/python prove/full_disk.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
