@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import re
 import subprocess
 import sys
@@ -321,16 +322,18 @@ class BreaksLater(nn.Module):
         return self.inner(features, labels) * (float("nan") if self.calls > 2 else 1.0)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_leaves_no_model(
+def test_a_loss_that_is_no_number_any_more_ends_the_run_with_the_best_state(
     recipe: Callable[..., et.Recipe], tmp_path: Path
 ) -> None:
-    made = recipe(train__max_steps=6)
-    with pytest.raises(TrainingError, match=r"training step 3: the loss is nan.*lower train\.learning_rate"):
-        et.run(made, tmp_path / "out", loss=BreaksLater)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES - {
-        "model", "metrics.json", "report.html", "report.md",
-    }  # fmt: skip
-    assert strict((tmp_path / "out" / "history.jsonl").read_text(encoding="utf-8").splitlines()[-1])["loss"] is None
+    result = et.run(recipe(train__max_steps=16), tmp_path / "out", loss=BreaksLater)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    steps = [line for line in history(result) if "loss" in line]
+    skipped = [line["step"] for line in steps if "skipped" in line]
+    assert skipped
+    assert skipped[-1] == steps[-1]["step"] < 16
+    assert all(line["loss"] is None for line in steps if line["step"] in skipped)
+    assert "skipped" in result.report.with_suffix(".md").read_text(encoding="utf-8")
+    assert all(math.isfinite(value) for value in result.tuned.values())
 
 
 def test_a_model_that_gives_no_numbers_is_refused_before_training(
