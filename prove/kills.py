@@ -4,7 +4,8 @@
 of its own, forked from this one before torch has done anything. A kill comes at a moment drawn by chance (`anywhere`),
 or when next something is being written beside its place: a checkpoint, the model, a report (`write`). What is left is
 gone on with; in every third run, that is killed again. The weights that are saved and all scores in metrics.json must
-be those of the run left alone. `python prove/kills.py 12` makes so many kills and writes nothing.
+be those of the run left alone. `python prove/kills.py 3 remedies` makes so many kills, of runs of the named recipes,
+and writes nothing.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def main() -> None:
     chance = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        recipes = prepared(work)
+        recipes = {name: made for name, made in prepared(work).items() if name in (sys.argv[2:] or RECIPES)}
         alone, lines = {}, {}
         for recipe, settings in recipes.items():
             code = ended(started(settings, work / "alone", work / "log"))
