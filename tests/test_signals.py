@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def recipe(folder: Path, model: Path, **leaves: Any) -> et.Recipe:
 
 def weights(result: et.Result) -> bytes:
     return (result.model / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """As at a terminal: a shell starts its background jobs with SIGINT ignored, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -79,7 +79,7 @@ FIRED: list[tuple[Facts, dict[str, Any], str, Any, str]] = [
     (facts(distance=FAR, blocks=6), {}, "train.layer_decay", 0.891, "3.00 pieces a word, 2.0% of them unknown: far"),
     (facts(distance=NEAR, blocks=6), {}, "train.layer_decay", None, "one rate for all layers"),
     (facts("scored", rows=40_000), {"train.epochs": 2}, "train.save_every", "125 steps", "10 times in a run"),
-    (facts(rows=640), {"train.epochs": 1}, "guard.eval_every", "5 steps", "100 tokens a look at all 50 items"),
+    (facts(rows=640), {"train.epochs": 1}, "guard.eval_every", "2 steps", "100 tokens a look at all 50 items"),
     (facts(), {}, "guard.min_change", "1 standard error", "a gain that chance may make"),
     (facts(), {"guard.patience": None}, "guard.min_change", None, "no patience"),
     (facts("scored"), {}, "guard.metric", "cosine_x", "the headline of scored"),

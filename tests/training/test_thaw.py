@@ -15,6 +15,7 @@ from torch import nn
 from embertune.errors import RecipeError
 from embertune.model.freezing import Frozen
 from embertune.recipe.freezing import ThawSection
+from embertune.training.course import Phase
 from embertune.training.thaw import ramp, thaw_steps, thawed, thaws
 from tests import tiny
 from tests.training import made
@@ -108,9 +109,9 @@ def thaw(model: SentenceTransformer, **settings: object) -> tuple[made.Fit, list
 
         original = Session._after
 
-        def after(session: Session, step: int) -> bool:
+        def after(session: Session, step: int, phase: Phase) -> bool:
             watched()
-            return original(session, step)
+            return original(session, step, phase)
 
         patch.setattr(Session, "_after", after)
         fitted, history = made.trained(plan)

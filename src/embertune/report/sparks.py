@@ -15,8 +15,8 @@ def sparkline(values: Sequence[float], width: int, bars: str = BARS) -> str:
     """Up to `width` bars, lowest to highest value; of more values, some in between are left out."""
     if len(values) > width:
         values = [values[(len(values) - 1) * i // max(1, width - 1)] for i in range(width)]
-    finite = [value for value in values if math.isfinite(value)]
+    finite = [value / 2 for value in values if math.isfinite(value)]  # halves: no difference of them overflows
     low, span = min(finite, default=0.0), (max(finite, default=0.0) - min(finite, default=0.0)) or 1.0
     return "".join(
-        bars[round((value - low) / span * (len(bars) - 1))] if math.isfinite(value) else GAP for value in values
+        bars[round((value / 2 - low) / span * (len(bars) - 1))] if math.isfinite(value) else GAP for value in values
     )
