@@ -2,10 +2,10 @@
 
 `python prove/kills.py` takes about half an hour on one core and writes prove/results/kills.json. Every run is a process
 of its own, forked from this one before torch has done anything. A kill comes at a moment drawn by chance (`anywhere`),
-or when next something is being written beside its place: a checkpoint, the model, a report (`write`). What is left is
-gone on with; in every third run, that is killed again. The weights that are saved and all scores in metrics.json must
-be those of the run left alone. `python prove/kills.py 3 remedies` makes so many kills, of runs of the named recipes,
-and writes nothing.
+or when next something is being written beside its place: a checkpoint, a report (`write`) or the model (`model`). What
+is left is gone on with; in every third run, that is killed again. The weights that are saved and all scores in
+metrics.json must be those of the run left alone. `python prove/kills.py 3 remedies` makes so many kills, of runs of the
+named recipes, and writes nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from embertune.data.tongues import language  # noqa: E402
 from embertune.manifest import versions  # noqa: E402
 from embertune.recipe import load_recipe  # noqa: E402
 from embertune.run import run  # noqa: E402
+from embertune.rundir import MODEL  # noqa: E402
 from embertune.training import looking  # noqa: E402
 from embertune.training.diagnosis import Diagnosis, Scope, diagnose  # noqa: E402
 from embertune.training.signs import Signs  # noqa: E402
@@ -131,13 +132,14 @@ def killed(child: int, out: Path, chance: random.Random, lines: int) -> str:
     """Kill it at some moment; what was aimed at, or `too late` where it ended before.
 
     The moment is a number of lines of its history drawn by chance, up to the `lines` of a whole run, and some
-    milliseconds more; or the next time from there on that something is being written.
+    milliseconds more; or the next time from there on that something, or the model, is being written.
     """
-    aim, least = chance.choice(("anywhere", "anywhere", "write")), chance.randint(-lines // 8, lines)
+    aim, least = chance.choice(("anywhere", "anywhere", "write", "model")), chance.randint(-lines // 8, lines)
+    wanted = MODEL if aim == "model" else ""
     more, found = chance.choice((0.0, 0.0005, 0.002, 0.01, 0.1, 0.5)), ""
     while not over(child):
         if written(out) >= least:
-            found = next((p.name for pattern in PARTIAL for p in out.glob(pattern)), "")
+            found = next((p.name for pattern in PARTIAL for p in out.glob(pattern) if wanted in p.name), "")
             if aim == "anywhere" or found:
                 time.sleep(more)
                 break
