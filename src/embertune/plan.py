@@ -151,7 +151,7 @@ def plan(
 
 
 def _tell(notes: Sequence[str], watch: Watcher) -> None:
-    for text in notes:
+    for text in dict.fromkeys(notes):
         watch.note(text)
 
 
