@@ -158,3 +158,8 @@ def test_an_option_outside_its_published_range_gets_one_note(leaf: str, value: f
     found = decide(recipe(**given, **{f"train__{leaf}": value}), facts).notes
     assert len(found) == 1
     assert f"train.{leaf.replace('__', '.')}: {value} is unusual" in found[0]
+
+
+def test_rates_of_no_layer_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"train\.layer_rates: found \{\}; write null or a mapping"):
+        load_recipe(set={"train.layer_rates": {}})

@@ -267,7 +267,7 @@ class TrainSection(Section):
         "every layer has this share of the rate of the one above it; the embeddings come last",
         "null, auto or a number between 0 and 1, such as 0.9",
     )
-    layer_rates: Mapping[str, Annotated[float, Field(gt=0, le=1)]] | None = leaf(
+    layer_rates: Annotated[Mapping[str, Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] | None = leaf(
         None,
         "highest rates of single layers: embeddings, top, head, loss, 'block 3', 'blocks 0-5', or a pattern for names "
         "of parameters; of two keys that meet a parameter, the later counts",
