@@ -137,3 +137,9 @@ def test_any_numbers_have_a_diagnosis_with_a_reason_in_one_line(signs: list[Sign
     assert found is not None
     assert found.reason
     assert "\n" not in found.reason
+
+
+def test_a_value_that_did_not_move_is_not_told_as_a_way_from_itself_to_itself() -> None:
+    found = diagnose(looks([0.8, 0.8]), ACCURACY)
+    assert found is not None
+    assert found.reason == f"{ACCURACY.metric} is 0.8, as at step 0; too early to say more"

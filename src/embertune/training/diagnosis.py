@@ -87,6 +87,8 @@ class _Seen:
 
     def moved(self, before: Signs) -> str:
         """The dev metric from an earlier look to this one, in words."""
+        if before.value == self.now.value:
+            return f"{self.scope.metric} is {_number(self.now.value)}, as at step {before.step:,}"
         return f"{self.scope.metric} from {_number(before.value)} (step {before.step:,}) to {_number(self.now.value)}"
 
 
