@@ -24,9 +24,9 @@ def train_of(rows: list[Row], negatives: int) -> Any:
     return prepared("triplets" if negatives else "pairs", columns | {"group": [row[4] for row in rows]})
 
 
-def families(near: Near) -> dict[str, set[str]]:
-    """For every text, all that hang together with it by near pairs, itself included."""
-    of = {text: {text} for text in TEXTS}
+def families(near: Near, texts: set[str]) -> dict[str, set[str]]:
+    """For every one of the texts, all that hang together with it by near pairs of them, itself included."""
+    of = {text: {text} for text in texts}
     for left, right in near:
         if left in of and right in of:
             joined = of[left] | of[right]
@@ -37,7 +37,7 @@ def families(near: Near) -> dict[str, set[str]]:
 
 def naive(rows: list[Row], batch: list[int], negatives: int, near: Near) -> list[list[bool]]:
     """By the words of the rule, text by text."""
-    of = families(near)
+    of = families(near, {text for row in rows for text in row[: 2 + negatives]})
     made = []
     for place, row in enumerate(batch):
         anchor, group = rows[row][0], rows[row][4]
