@@ -76,8 +76,8 @@ def known_of(train: Prepared, near: Keys | None = None) -> Known:
     """What `train` says about its own texts; its first text column holds anchors, the second positives.
 
     Texts compare `folded`. `near` (pairs, 2) are the keys, of that form, of texts that count as one too; those that
-    hang together by several pairs are one, and pairs with a text that is not in `train` say nothing. Memory is that of a
-    few integers for each text.
+    hang together by several pairs are one, and pairs with a text that is not in `train` say nothing. Memory is that of
+    a few integers for each text.
     """
     columns = np.stack([keys(train.rows, column, folded) for column in train.text_columns], axis=1)
     texts, places = np.unique(columns, return_inverse=True)
