@@ -154,7 +154,7 @@ def judged(run: Row) -> Row:
     found = [diagnose(signs[: i + 1], scope) for i in range(len(signs))]
     names = [one.name if one else "" for one in found]
     alarm = names.index("overfitting") if "overfitting" in names else None
-    reason = found[alarm].reason if alarm is not None else ""  # type: ignore[union-attr]  # there was an alarm
+    reason = found[alarm].reason if alarm is not None else ""
     judged = run | {"names": names, "alarm": alarm, "reason": reason}
     if run["held out"]:
         peak = max(range(len(signs)), key=lambda i: run["held out"][i])
@@ -203,7 +203,7 @@ def write(known: dict[str, Row]) -> Row:
     runs = {key: judged(run) for key, run in known.items()}
     told = {"summary": summed(runs), "hardware": hardware("cpu", 1), "versions": versions(), "runs": runs}
     RESULTS.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    return told["summary"]  # type: ignore[no-any-return]  # a mapping
+    return told["summary"]
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def test_classes_are_sampled_evenly_and_look_for_neighbours_in_fewer_rows_of_eac
     assert dev is not None
     assert dev.reference_target is not None
     assert [int((dev.reference_target == number).sum()) for number in range(4)] == [250] * 4
-    held = [int((dev.target == number).sum()) for number in range(4)]  # type: ignore[union-attr] # classes have one
+    held = [int((dev.target == number).sum()) for number in range(4)]
     assert max(held) - min(held) <= 1
     assert "fewer rows to look among make its figures lower" in notes(planned)[0].text
 

@@ -45,7 +45,7 @@ def _train(terminal: Terminal) -> None:
 def _screen(width: int, encoding: str = "utf-8", **settings: object) -> str:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding, newline="")
-    _train(Terminal(console=Console(file=file, width=width, highlight=False, **settings)))  # type: ignore[arg-type]
+    _train(Terminal(console=Console(file=file, width=width, highlight=False, **settings)))
     file.flush()
     return raw.getvalue().decode(encoding)
 

@@ -36,8 +36,8 @@ def probe_of(made: Plan, dev: Prepared | None = None, loss: Any = None) -> Probe
     """A probe of the plan as a run over it would make it, its model with dropout; dev is train unless given."""
     train, model, recipe = made.data.sides.train, made.built.model, made.resolved.recipe
     model[0].model.embeddings.dropout.p = 0.3
-    around = Surroundings(None, None, Silent(), {}, encode=made.encode, loss=loss)  # type: ignore[arg-type]
-    session = Session(model, train, recipe, plan_course(train, recipe), around, None)  # type: ignore[arg-type]
+    around = Surroundings(None, None, Silent(), {}, encode=made.encode, loss=loss)
+    session = Session(model, train, recipe, plan_course(train, recipe), around, None)
     assert isinstance(train.shape, str)
     pairs = LOSSES[recipe.train.loss].samplers[train.shape] == "class_pairs"
     batches = probe_batches(train, dev or train, session.course.batches, recipe, collator(model, {}, pairs))

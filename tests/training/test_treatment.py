@@ -54,7 +54,7 @@ class Told:
         self.weights: dict[int, dict[str, torch.Tensor]] = {}
         self.rows: dict[int, int] = {}
         base = Dev({METRIC: self.values[0]})
-        around = Surroundings(self.score, None, self.watch, {}, base, encode=made.encode, **more)  # type: ignore[arg-type]
+        around = Surroundings(self.score, None, self.watch, {}, base, encode=made.encode, **more)
         self.session = Session(
             made.built.model, made.data.sides.train, made.resolved.recipe, made.course, around, self.file
         )

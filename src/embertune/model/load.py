@@ -11,6 +11,7 @@ from embertune.engine.pack import choose_path
 from embertune.errors import ModelError, Problem, RecipeError
 from embertune.model.build import POOLINGS, Built, adopt, build, pooling_of
 from embertune.model.dropout import dropout_of, set_dropout
+from embertune.model.finite import broken
 from embertune.recipe import Recipe
 from embertune.recipe.sections import ModelSection
 
@@ -34,10 +35,9 @@ def load(section: ModelSection, model: SentenceTransformer | None) -> Built:
 
 def _finite(built: Built) -> Built:
     """The same model, if all its weights are numbers; ModelError names the first parameter that has others."""
-    broken = {name: n for name, p in built.model.named_parameters() if (n := int((~p.detach().isfinite()).sum()))}
-    if broken:
-        name, count = next(iter(broken.items()))
-        more = f", and {len(broken) - 1} more parameters have some" if len(broken) > 1 else ""
+    if bad := broken(dict(built.model.named_parameters())):
+        name, count = next(iter(bad.items()))
+        more = f", and {len(bad) - 1} more parameters have some" if len(broken) > 1 else ""
         found = f"{count:,} of {built.model.get_parameter(name).numel():,} weights of {name} are NaN or infinite{more}"
         raise ModelError(built.source, found, "take another copy of the model: nothing can be learnt from such weights")
     return built

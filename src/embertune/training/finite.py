@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from embertune.errors import TrainingError
+from embertune.model.finite import broken
 
 
 def refuse(weights: Mapping[str, Tensor], when: str, remedy: str) -> None:
     """TrainingError where a weight is not finite; `when` says at which moment, such as `before training`."""
-    bad = {name: count for name, tensor in weights.items() if (count := int((~tensor.isfinite()).sum()))}
-    if bad:
+    if bad := broken(weights):
         name = next(iter(bad))
         more = f", and {len(bad) - 1} more like it" if len(bad) > 1 else ""
         found = f"{bad[name]:,} of {weights[name].numel():,} numbers of {name} are not finite {when}{more}"
