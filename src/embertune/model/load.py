@@ -37,7 +37,7 @@ def _finite(built: Built) -> Built:
     """The same model, if all its weights are numbers; ModelError names the first parameter that has others."""
     if bad := broken(dict(built.model.named_parameters())):
         name, count = next(iter(bad.items()))
-        more = f", and {len(bad) - 1} more parameters have some" if len(broken) > 1 else ""
+        more = f", and {len(bad) - 1} more parameters have some" if len(bad) > 1 else ""
         found = f"{count:,} of {built.model.get_parameter(name).numel():,} weights of {name} are NaN or infinite{more}"
         raise ModelError(built.source, found, "take another copy of the model: nothing can be learnt from such weights")
     return built
