@@ -172,3 +172,17 @@ def test_rows_that_stay_out_of_a_pass_are_not_counted_as_trained(tiny_model: Any
     assert every.looks is not None
     assert some.looks.number == every.looks.number
     assert some.looks.share > 1.5 * every.looks.share
+
+
+def test_where_the_loss_on_dev_rows_steers_all_of_its_rows_are_counted(tiny_model: Any) -> None:
+    leaves = {"guard__eval_every": "10 steps", "guard__budget": None}
+    by_metric, by_loss = (
+        made(tiny_model(), pairs(640), pairs(200, 640), guard__metric=metric, **leaves) for metric in ("auto", "loss")
+    )
+    assert by_metric.looks is not None
+    assert by_loss.looks is not None
+    assert by_loss.looks.number == by_metric.looks.number
+    more = (by_loss.looks.share - by_metric.looks.share) / by_metric.looks.number
+    tokens = by_loss.looks.tokens / 200  # of a row of dev, which are alike
+    trained = 640 * tokens
+    assert more == pytest.approx((200 - 32) * tokens / trained, rel=0.1)

@@ -148,6 +148,9 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
         {"train.loss": "cosent", "train.loss_options.margin": 0.1},
         "train.loss_options.margin: has no effect on cosent; leave it out; cosent takes scale",
     ),
+    ({"train.loss": "cosent", "train.loss_options": {}}, "train.loss_options: names no option; leave it out"),
+    ({"train.optimizer_options": {}}, "train.optimizer_options: names no option; leave it out"),
+    ({"train.schedule_options": {}}, "train.schedule_options: names no option; leave it out"),
     (
         {"train.loss": "cosine_similarity", "train.loss_options.scale": 5.0},
         "train.loss_options.scale: has no effect on cosine_similarity; leave it out; "

@@ -76,8 +76,9 @@ def test_a_recipe_written_with_any_reasons_is_read_back_equal(
 
 def test_every_leaf_is_written_in_place() -> None:
     augment = {"swap": 0.1, "translate": {"there": "a/b", "back": "b/a"}}
-    sections = {"data.nli": {}, "data.negatives": {}, "data.augment": augment, "train.loss_options": {}}
-    sections |= {"train.optimizer_options": {}, "train.schedule_options": {}, "model.layers": {"keep": 3}}
+    sections = {"data.nli": {}, "data.negatives": {}, "data.augment": augment, "train.loss_options": {"margin": 1.0}}
+    sections |= {"train.optimizer_options": {"epsilon": 1e-8}, "model.layers": {"keep": 3}}
+    sections |= {"train.schedule": "cosine_with_restarts", "train.schedule_options": {"cycles": 2}}
     sections |= {"train.freeze": {"layers": 3}, "train.unfreeze": {}, "train.matryoshka": {"dimensions": [8]}}
     recipe = load_recipe(set={**sections, "train.loss": "triplet"})
     lines = [line.strip().partition(":")[0] for line in to_yaml(recipe, {}).splitlines()]

@@ -40,7 +40,8 @@ def test_every_layer_has_a_share_of_the_rate_of_the_one_above_it(blocks: int, de
 def test_every_parameter_is_in_one_row_and_the_last_key_that_meets_it_decides(blocks: int, keys: list[str]) -> None:
     keys = keys[keys.index("*") :] if "*" in keys else keys  # what stands before it would have no effect
     rates = {key: (number + 1) * 1e-6 for number, key in enumerate(keys)}
-    found = rows(table(blocks, head=True), ("classifier.weight",), layer_rates=rates)
+    settings = {"layer_rates": rates} if rates else {}
+    found = rows(table(blocks, head=True), ("classifier.weight",), **settings)
     names = [name for row in found for name in row.parameters]
     assert len(names) == len(set(names)) == blocks + 4
     kinds = {"0.emb": "embeddings", "0.pooler.w": "top", "2.w": "head", "classifier.weight": "loss"}
@@ -100,6 +101,21 @@ def test_a_fall_from_layer_to_layer_needs_layers() -> None:
     whole = LayerTable(tuple(row for row in table(1).layers if row.kind == "top"))
     with pytest.raises(RecipeError, match=r"train.layer_decay: no layers are found in this model; leave it out"):
         rows(whole, layer_decay=0.9)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "rates"),
+    [
+        (Frozen(3, embeddings=True), {}),
+        (Frozen(2, embeddings=True), {"block 2": 1e-5}),
+        (Frozen(3), {"embeddings": 1e-5}),
+    ],
+)
+def test_a_fall_that_changes_no_rate_is_refused(frozen: Frozen, rates: dict[str, float]) -> None:
+    given: dict[str, object] = {"layer_decay": 0.9} | ({"layer_rates": rates} if rates else {})
+    with pytest.raises(RecipeError, match=r"train.layer_decay: changes no rate: .*; leave it out, or freeze less"):
+        rows(table(4), frozen=frozen, **given)
+    assert rows(table(4), frozen=Frozen(2, embeddings=True), layer_decay=0.9)
 
 
 def test_rates_by_layer_change_the_weights_and_the_same_rate_everywhere_does_not(

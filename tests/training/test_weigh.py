@@ -332,7 +332,7 @@ rows = tiny.toy_triplets(240)
 long = [{name: f"{text} " + " ".join(tiny.COMMON[:50]) for name, text in row.items()} for row in rows]
 made = planned(model, long, train__batch_size=240)
 trial = make_trial(model, made.data.sides.train, made.resolved.recipe, {}, made.memory)
-for megabytes, chunk in ((6, None), (6, "auto"), (4000, "auto")):
+for megabytes, chunk in ((14, None), (14, "auto"), (4000, "auto")):
     allow(megabytes)
     try:
         print("chunk", planned(model, rows, train__batch_size=240, train__chunk=chunk).resolved.recipe.train.chunk)

@@ -56,12 +56,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Spending:
-    """A run of `steps`, that trains on `trained` tokens; looks may encode `share` of them, None for any number."""
+    """A run of `steps`, that trains on `trained` tokens; looks may encode `share` of them, None for any number.
+
+    Of dev so many rows are probed as `steering` says, where their loss steers.
+    """
 
     cost: Cost
     steps: int
     trained: float
     share: float | None
+    steering: int = 0
 
     def interval(self) -> int:
         """Steps from one look to the next."""
@@ -81,7 +85,9 @@ class Spending:
     @property
     def probes(self) -> float:
         """Tokens that the probes of a look encode."""
-        return self.cost.sides * self.cost.row * probed_rows(int(self.trained / self.cost.row))
+        rows = probed_rows(int(self.trained / self.cost.row))
+        more = max(0, min(self.steering, self.cost.items) - rows) if self.cost.sides > 1 else 0
+        return self.cost.row * (self.cost.sides * rows + more)
 
     def limit(self, every: int) -> float:
         """Tokens that all looks together may encode."""

@@ -31,7 +31,10 @@ def problems_of_options(
     where: str, row: str, options: Mapping[str, Option], given: BaseModel | None
 ) -> Iterator[Problem]:
     """Options at the path `where` that have no effect on the row, or values that it does not take."""
-    for name, value in _written(given).items():
+    written = _written(given)
+    if given is not None and not written:
+        yield Problem(where, "names no option", "leave it out")
+    for name, value in written.items():
         path = f"{where}.{name}"
         if name not in options:
             takes = ", ".join(options) or "no options"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from embertune.recipe.budget import Cost, Spending
+from embertune.recipe.budget import ENOUGH, Cost, Spending
 from embertune.recipe.distance import Distance
 from embertune.recipe.losses import LOSSES
 from embertune.recipe.positives import keeps_apart
@@ -151,7 +151,8 @@ def spending_of(facts: Facts, recipe: Recipe) -> Spending:
     steps = _total_steps(facts, recipe)
     rows, batches = facts.first_pass or (recipe.train.batch_size, 1)
     trained = steps * recipe.train.accumulate * rows / batches * facts.looking.row
-    return Spending(facts.looking, math.ceil(steps), trained, recipe.guard.budget)
+    steering = ENOUGH if recipe.guard.metric == "loss" else 0
+    return Spending(facts.looking, math.ceil(steps), trained, recipe.guard.budget, steering)
 
 
 def interval_of(facts: Facts, recipe: Recipe) -> int:

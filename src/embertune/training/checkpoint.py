@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from embertune.training.snapshot import Snapshot
 #: Parts of a snapshot that stay the same for long; their facts count in `times` how often they changed.
 APART = ("best", "rows")
 _STATE, _SUMS, _TENSORS = "state.json", "sha256.json", "state.safetensors"
-#: What `state.json` is written as; another number is not read.
-_FORMAT = 1
+#: Who can read a checkpoint: this version of embertune, and while it stays the same, of what is in `state.json`.
+_WRITER = f"{version('embertune')}, format 1"
 _NAME = re.compile(r"step-(\d{6,})")
 
 
@@ -109,7 +110,7 @@ def checkpoints_of(folder: Path, settings: TrainSection, per_epoch: float) -> Ch
 def _fill(folder: Path, snapshot: Snapshot, before: Path | None) -> None:
     """Write all files of a checkpoint, the list of their sums last, and sync them; `before` is the one before it."""
     sums: dict[str, str] = {}
-    (folder / _STATE).write_text(json.dumps({"format": _FORMAT, "facts": snapshot.facts}), encoding="utf-8")
+    (folder / _STATE).write_text(json.dumps({"writer": _WRITER, "facts": snapshot.facts}), encoding="utf-8")
     for name, tensors in _files(snapshot):
         kept = _kept(before, name, snapshot.facts)
         if kept is None:
@@ -177,8 +178,8 @@ def _fault(folder: Path) -> str:
         for name, wanted in sums.items():
             if _sum(folder / name) != wanted:
                 return f"is damaged ({name} is not what was written)"
-        if _json(folder / _STATE)["format"] != _FORMAT:
-            return "was written by another version of embertune"
+        if (writer := _json(folder / _STATE).get("writer")) != _WRITER:
+            return f"was written by another version of embertune ({writer})"
     except (OSError, ValueError) as error:
         return f"is damaged ({error})" if isinstance(error, ValueError) else "is not complete"
     return ""

@@ -47,7 +47,8 @@ def rows_of(
     layers = list(table.layers)
     if heads:
         layers.append(Layer(LOSS, "head", "", tuple(heads), 0))
-    said = _said(layers, table, rates, frozen.names(table))
+    at_rest = frozen.names(table)
+    said = _said(layers, table, rates, at_rest)
     assert settings.layer_decay != "auto"
     decay = settings.layer_decay if isinstance(settings.layer_decay, float) else 1.0
     if decay < 1 and not table.blocks:
@@ -59,7 +60,15 @@ def rows_of(
             rate = highest * (rates[key] / settings.learning_rate if key and key in rates else share)
             apart = key is not None and not _names_rows(key) and len(names) < len(layer.parameters)
             rows.append(Row(f"{layer.name}, {key}" if apart else layer.name, names, rate))
+    if decay < 1 and all(at_rest.issuperset(_falling(layer, table, said)) for layer in layers):
+        found = "changes no rate: all that is trained is at the top, or has a rate of its own in train.layer_rates"
+        raise RecipeError(Problem(DECAY, found, "leave it out, or freeze less"))
     return tuple(rows)
+
+
+def _falling(layer: Layer, table: LayerTable, said: Collection[str]) -> set[str]:
+    """The parameters of a layer whose rate hangs on how far below the top it is."""
+    return {name for name in layer.parameters if name not in said} if _distance(layer, table) else set()
 
 
 def _names_rows(key: str) -> bool:
