@@ -9,8 +9,9 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 demo: $(VENV)/.demo
 	$(BIN)/embertune demo
 
+# A worker for each core, up to four: each holds torch, about a gigabyte.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
