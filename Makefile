@@ -38,6 +38,7 @@ prove: $(VENV)/.dev
 	$(BIN)/python prove/levers.py
 	$(BIN)/python prove/smaller.py
 	$(BIN)/python prove/rates.py
+	$(BIN)/python prove/overfitting.py
 	$(BIN)/python prove/remedies.py
 	$(BIN)/python prove/prefix.py
 	$(BIN)/python prove/kills.py
