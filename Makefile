@@ -43,6 +43,7 @@ prove: $(VENV)/.dev
 	$(BIN)/python prove/prefix.py
 	$(BIN)/python prove/kills.py
 	$(BIN)/python prove/full_disk.py
+	$(BIN)/python prove/coverage.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
 
-from embertune.evaluate.bootstrap import paired, paired_all
+from embertune.evaluate.bootstrap import EXACT, Change, _pair, exact_p, holm, paired, paired_all
 from embertune.evaluate.evalset import build_evalset
+from embertune.evaluate.resampling import exchange
 from embertune.evaluate.score import Scores, score
 from embertune.evaluate.similarity import SIMILARITIES
 from tests.evaluate.sets import Table, mean_scores
@@ -122,3 +128,50 @@ def test_scores_of_different_sets_and_metrics_that_are_not_there_are_refused() -
         paired(base, two_models(200, 0, 0)[0], METRIC, 0)
     with pytest.raises(ValueError, match="t_nothing cannot be compared"):
         paired(base, base, "t_nothing", 0)
+
+
+@given(st.integers(0, 12), st.integers(0, 12))
+def test_few_items_that_are_won_or_lost_have_the_p_value_of_the_sign_test(wins: int, losses: int) -> None:
+    differences = np.array([1.0] * wins + [-1.0] * losses + [0.0] * 40)
+    found = exact_p(differences)
+    if wins + losses > EXACT:
+        assert found is None
+    else:
+        expected = binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+        assert found == pytest.approx(expected)
+
+
+def test_exact_and_drawn_p_values_agree_and_groups_count_once() -> None:
+    base, tuned = np.zeros(300), np.zeros(300)
+    generator = np.random.default_rng(4)
+    changed = generator.choice(300, 18, replace=False)
+    tuned[changed] = generator.normal(0.3, 1.0, 18)
+    one, other = mean_scores(base), mean_scores(tuned)
+    change = paired(one, other, METRIC, 0, resamples=20_000)
+    (drawn,) = exchange([_pair(one, other, METRIC)], one.groups, 20_000, seed=1)
+    assert change.p_value == pytest.approx(np.mean(np.abs(drawn) >= abs(change.difference) - 1e-12), abs=0.01)
+    twice = [mean_scores(np.repeat(side, 2), np.repeat(np.arange(300), 2)) for side in (base, tuned)]
+    assert paired(*twice, METRIC, 0, 500).p_value == pytest.approx(change.p_value)
+
+
+@given(st.lists(st.one_of(st.floats(0.0001, 1.0), st.just(float("nan"))), min_size=1, max_size=30))
+def test_holm_is_never_below_the_single_value_nor_out_of_order_and_leaves_the_primary_alone(
+    values: list[float],
+) -> None:
+    changes = {f"m{place}": Change(0.1, 0.0, 0.2, value, 1000) for place, value in enumerate(values)}
+    found = holm(changes, "m0")
+    assert found["m0"].p_adjusted is None
+    told = [change for name, change in found.items() if name != "m0" and np.isfinite(change.p_value)]
+    assert all(change.p_value <= change.p <= min(1.0, len(told) * change.p_value) + 1e-12 for change in told)
+    by_single = sorted(told, key=lambda change: change.p_value)
+    assert all(low.p <= high.p for low, high in pairwise(by_single))
+    if told:
+        assert by_single[0].p == pytest.approx(min(1.0, len(told) * by_single[0].p_value))
+
+
+def test_holm_as_worked_out_by_hand() -> None:
+    changes = {
+        name: Change(0.1, 0.0, 0.2, p, 1000) for name, p in {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}.items()
+    }
+    found = holm({**changes, "first": Change(0.1, 0.0, 0.2, 0.001, 1000)}, "first")
+    assert {name: round(found[name].p, 6) for name in changes} == {"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from embertune.evaluate.bootstrap import Change, check_same_set, paired_all
+from embertune.evaluate.bootstrap import Change, check_same_set, holm, paired_all
 from embertune.evaluate.score import Scores
 from embertune.evaluate.words import sentence
 
@@ -75,6 +75,7 @@ def prove(base: Sequence[Scores], tuned: Sequence[Scores], primary: str | None, 
     change: dict[str, Change] = {}
     for one, other in zip(base, tuned, strict=True):
         change |= paired_all(one, other, one.comparable, seed)
+    change = holm(change, primary)
     counts = count(before, after, primary)
     found = verdict(change[primary], counts)
     return Proof(

@@ -11,7 +11,7 @@ from embertune.report.facts import Facts
 from embertune.report.layers import alike, summary, when
 from embertune.report.loading import snippet
 from embertune.report.negatives import scores
-from embertune.report.results import Group, Row, groups, level
+from embertune.report.results import HOW, Group, Row, groups, level
 from embertune.report.shown import ROWS, begun, code, code_cell, fenced, prose, shortened
 from embertune.report.sparks import sparkline
 from embertune.report.story import story
@@ -52,7 +52,7 @@ def _line(name: str, row: Row) -> str:
         numbers.number(row.baseline),
         f"{mark[0]}{numbers.number(row.tuned)}{mark[0]}",
         f"{numbers.signed(row.change.difference)} {_interval(row)}" if row.change else "",
-        numbers.p_value(row.change.p_value) if row.change else "",
+        numbers.p_value(row.change.p) if row.change else "",
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -81,8 +81,7 @@ def _results(facts: Facts) -> Iterator[str]:
         won = "" if counts.wins is None else f": {counts.wins:,} won, {counts.losses:,} lost"
         yield (
             f"The primary metric rests on {counts.items:,} items in {counts.groups:,} groups, and the models differ on "
-            f"{counts.discordant:,} of them{won}. Intervals are paired bootstrap intervals of tuned minus baseline, "
-            "each for itself."
+            f"{counts.discordant:,} of them{won}. {HOW}"
         )
     if any(group.further for group in found):
         yield "### Further metrics"
