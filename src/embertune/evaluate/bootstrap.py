@@ -67,7 +67,8 @@ def paired_all(
     }
     _, place = np.unique(base.groups, return_inverse=True)
     for metric in base.items.keys() & changes.keys():
-        exact = exact_p(np.bincount(place, weights=tuned.items[metric] - base.items[metric]))
+        sums = np.bincount(place, weights=tuned.items[metric] - base.items[metric])
+        exact = exact_p(sums.astype(np.float64))
         if exact is not None and np.isfinite(changes[metric].p_value):
             changes[metric] = replace(changes[metric], p_value=exact)
     return changes

@@ -12,8 +12,8 @@ from embertune.report.facts import Facts
 
 #: How intervals and p-values are to be read.
 HOW = (
-    "Intervals are paired bootstrap intervals of tuned minus baseline, each for itself. The p-values of all metrics but "
-    "the primary one are adjusted together (Holm)."
+    "Intervals are paired bootstrap intervals of tuned minus baseline, each for itself. The p-values of all metrics "
+    "but the primary one are adjusted together (Holm)."
 )
 #: Up to this many metrics of a set stand in the main table; of more, only those under the primary metric's similarity.
 SHORT = 8
