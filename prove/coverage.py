@@ -3,8 +3,8 @@
 Made-up models whose true difference is known, many test sets each: items that are won or lost (few discordant ones,
 one-sided or not, alone or four to a group), values between 0 and 1 as nDCG has them, and, against the truth of two
 million items, Spearman's correlation and average precision. What counts is the interval that `prove` gives, from
-2,000 resamples instead of 10,000. Sets with fewer groups or discordant items than the verdict takes an interval's word for
-(200 and 20) are shown as well; from there on coverage has to be within 93 to 97 %.
+2,000 resamples instead of 10,000. Sets with fewer groups or discordant items than the verdict takes an interval's
+word for (200 and 20) are shown as well; from there on coverage has to be within 93 to 97 %.
 
 `python prove/coverage.py` writes prove/results/coverage.json; it takes about ten minutes on one core.
 """

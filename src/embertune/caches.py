@@ -22,6 +22,7 @@ from embertune.errors import CacheError
 KINDS: Mapping[str, str] = {
     "tokens": "texts as tokens",
     "prefix": "what frozen layers give for texts",
+    "vectors": "embeddings of texts, for comparing models",
     "tables": "rows brought into shape",
     "translations": "texts in another language, for data.augment",
 }

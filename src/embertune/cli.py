@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         description="Fine-tune a Sentence Transformer on your own data, and know whether it got better.",
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_run, _init, _audit, _prepare, _bench, _demo, _cache):
+    for add in (_run, _init, _audit, _prepare, _evaluate, _bench, _demo, _cache):
         add(commands)
     return top
 
@@ -107,6 +107,17 @@ def _prepare(commands: Any) -> None:
     _talk_options(prepare)
 
 
+def _evaluate(commands: Any) -> None:
+    evaluate = _command(
+        commands, "evaluate", evaluate_command, "compare models on the test sets of a recipe: a ranking with intervals"
+    )
+    evaluate.add_argument("models", nargs="+", metavar="MODEL", help="a folder, the folder of a run, or a Hub id")
+    evaluate.add_argument("--recipe", metavar="R", help="the recipe that names the data; without one, give --train")
+    _data_options(evaluate, model=False)
+    evaluate.add_argument("--out", metavar="DIR", help="where to write evaluation.json (default: nowhere)")
+    _talk_options(evaluate)
+
+
 def _bench(commands: Any) -> None:
     bench = _command(
         commands, "bench", bench_command, "show what the engine gives on this machine: parity, speed, memory"
@@ -141,8 +152,9 @@ def _command(
     return made
 
 
-def _data_options(command: argparse.ArgumentParser, train: bool = True) -> None:
-    command.add_argument("--model", metavar="M", help="the model to start from: a folder or a Hub id (model.name)")
+def _data_options(command: argparse.ArgumentParser, train: bool = True, model: bool = True) -> None:
+    if model:
+        command.add_argument("--model", metavar="M", help="the model to start from: a folder or a Hub id (model.name)")
     if train:
         command.add_argument("--train", metavar="FILE", help="the rows to train on (data.train)")
     command.add_argument("--dev", metavar="FILE", help="rows that steer training (data.dev)")
@@ -212,6 +224,17 @@ def prepare_command(options: argparse.Namespace) -> None:
     terminal.written(write_rows(recipe, Path(options.out), watch=terminal))
 
 
+def evaluate_command(options: argparse.Namespace) -> None:
+    """Compare models."""
+    recipe, terminal = _recipe(options), _terminal(options)
+    terminal.hello()
+    from embertune.evaluated import evaluate_models, keep_evaluation
+
+    found = evaluate_models(options.models, recipe, watch=terminal)
+    written = keep_evaluation(found, Path(options.out)) if options.out else None
+    terminal.evaluation(found, written)
+
+
 def bench_command(options: argparse.Namespace) -> None:
     """Measure the engine."""
     terminal = _terminal(options)
@@ -244,7 +267,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
     settings: dict[str, Any] = {}
     for option, leaf in (("model", "model.name"), ("train", "data.train"), ("dev", "data.dev"), ("test", "data.test")):
-        if text := getattr(options, option):
+        if text := getattr(options, option, None):
             may_be_a_share = option in ("dev", "test")
             settings[leaf] = parse_setting(f"{leaf}={text}")[1] if may_be_a_share else text
     settings |= dict(parse_setting(text) for text in options.set)

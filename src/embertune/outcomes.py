@@ -13,9 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from embertune import caches
+from embertune.report.numbers import number
 
 if TYPE_CHECKING:
     from embertune.bench import Bench
+    from embertune.evaluated import Evaluation
     from embertune.result import Result
 
 #: What stands between a test set's name and a metric, and what does where vectors were cut off: `nli-test-64_`.
@@ -68,6 +70,43 @@ def amount(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB"
+
+
+def ranking_table(found: Evaluation) -> Table:
+    """A line for each model, best first: the metric with its interval, which it is better than, what it costs."""
+    by_name = {model.name: model for model in found.models}
+    order = {place.model: str(rank) for rank, place in enumerate(found.ranking.places, 1)}
+    items = f"{sum(found.items.values()):,} test items"
+    title = f"[bold]{escape(found.ranking.metric)}[/] [dim]{items}[/]"
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left", title_style="")
+    table.add_column("", justify="right")
+    table.add_column("model", overflow="fold", ratio=1)
+    for name in ("value", "95 % interval", "beats", "numbers", "weights", "s/1,000"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for place in found.ranking.places:
+        model = by_name[place.model]
+        colour = "bold green" if place.model in found.ranking.leaders else "default"
+        table.add_row(
+            order[place.model],
+            f"[{colour}]{escape(place.model)}[/]",
+            f"[bold]{number(place.value)}[/]",
+            f"{number(place.low)} – {number(place.high)}",
+            ", ".join(order[name] for name in place.beats) or "[dim]none[/]",
+            f"{model.dimensions:,}",
+            f"{model.parameters / 1e6:.1f} M",
+            f"{model.seconds:.2f}",
+        )
+    return table
+
+
+def ranking_words(found: Evaluation) -> str:
+    """Which model is best, or which cannot be told apart at the top."""
+    first, *others = found.ranking.leaders
+    if len(found.models) == 1:
+        return f"{first}: there is nothing to compare it with"
+    if not others:
+        return f"{first} is better than all others"
+    return f"{first} is ahead, but cannot be told from {' and '.join(others)} on these items"
 
 
 def bench_head(found: Bench) -> Table:

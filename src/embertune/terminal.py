@@ -23,6 +23,8 @@ from embertune.outcomes import (
     bench_table,
     cache_lines,
     cache_table,
+    ranking_table,
+    ranking_words,
     record_of,
     result_table,
     row_table,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from embertune.audited import Audited
     from embertune.bench import Bench
     from embertune.dryrun import Preview
+    from embertune.evaluated import Evaluation
     from embertune.init import Begun
     from embertune.result import Result
     from embertune.rowfiles import Written
@@ -200,6 +203,17 @@ class Terminal:
         for side, name in written.files.items():
             self.console.print(f"  {side:<12} {written.rows[side]:>9,}  {name}", markup=False)
         self.console.print(f"written: {written.out}\nnext:    {written.command}", soft_wrap=True, markup=False)
+
+    def evaluation(self, found: Evaluation, written: Path | None) -> None:
+        """The ranking of models, and which of them can be told apart."""
+        if self.json:
+            self.console.print_json(jsonlib.dumps(found.as_record()))
+            return
+        self.console.print()
+        self.console.print(ranking_table(found))
+        self.console.print(f"\n[bold]{escape(ranking_words(found))}[/]", soft_wrap=True)
+        if written:
+            self.console.print(f"written: {written}", soft_wrap=True, markup=False)
 
     def bench(self, found: Bench) -> None:
         """All that the engine was measured by."""

@@ -49,6 +49,11 @@ def texts_of(train: Prepared, scene: Scene, role_prompts: Mapping[str, str]) -> 
     for column in train.text_columns:
         pieces = batches(train.rows, column)
         yield prompts.get(column, ""), itertools.chain.from_iterable(piece.to_pylist() for piece in pieces)
+    yield from evaluated_texts(scene, role_prompts)
+
+
+def evaluated_texts(scene: Scene, role_prompts: Mapping[str, str]) -> Iterator[tuple[str, Iterable[str]]]:
+    """All that measuring will read: prompts, and the texts that go with each."""
     for evalset in (*((scene.dev,) if scene.dev else ()), *scene.tests):
         for role, texts in evalset.texts.items():
             yield prompt_of(role_prompts, role), texts

@@ -24,7 +24,7 @@ from embertune.model.precision import width_of
 #: Part of every key: raise it when what is stored changes its meaning.
 VERSION = 1
 #: What a configuration says of where it came from.
-_ORIGIN = ("_name_or_path", "transformers_version", "_commit_hash", "architectures")
+ORIGIN = ("_name_or_path", "transformers_version", "_commit_hash", "architectures")
 
 
 def why_not(model: SentenceTransformer, tokens: TokenStore | None) -> str:
@@ -78,7 +78,7 @@ def _key(model: SentenceTransformer, depth: int, settings: tuple[str, ...]) -> s
     rows = [row for row in table.layers if row.kind == "embeddings"] + list(table.blocks[:depth])
     parameters, backbone = dict(model.named_parameters()), model[0].model
     weights = {name: parameters[name] for row in rows for name in row.parameters}
-    config = {name: value for name, value in backbone.config.to_dict().items() if name not in _ORIGIN}
+    config = {name: value for name, value in backbone.config.to_dict().items() if name not in ORIGIN}
     machine = (torch.__version__, torch.get_num_threads(), model.device.type, torch.backends.cpu.get_cpu_capability())
     told: Any = [VERSION, depth, settings, type(backbone).__name__, config, machine]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode())
