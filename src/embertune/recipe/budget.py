@@ -21,7 +21,7 @@ FREE = 100_000
 MOST, FEW, FEWEST = 20, 5, 2
 #: Rows of each side that a look probes: one in `ONE_IN` of those the run trains on, between these two. Twenty looks at
 #: two sides then encode 4 % of what is trained, in runs that are not small.
-PROBED, ONE_IN = (32, 256), 1_000
+PROBED, ONE_IN = (24, 256), 1_000
 
 
 def probed_rows(trained: int) -> int:

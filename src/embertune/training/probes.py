@@ -36,7 +36,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 #: Batches of a probe hold at least so many rows where the run's do: with fewer, a loss over the batch is too easy.
-SMALL = 8
+SMALL = 6
 #: Embeddings of which the rank is worked out, at most.
 RANKED = 512
 
