@@ -62,7 +62,7 @@ def test_a_text_compared_with_itself_has_cosine_exactly_one() -> None:
 
 def test_a_corpus_smaller_than_the_depth_gives_metrics_all_the_same() -> None:
     relevant = Relevant(np.array([0, 1, 3]), np.array([1, 0, 1]))
-    values = retrieval.ranking_items(np.array([[0, 1], [1, 0]]), relevant, 2)
+    values = retrieval.ranking_items(np.array([[0, 1], [1, 0]]), relevant)
     assert values["accuracy@1"].tolist() == [0, 1]
     assert values["recall@10"].tolist() == [1, 1]
     assert values["precision@10"].tolist() == [0.1, 0.2]

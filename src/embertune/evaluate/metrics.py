@@ -90,7 +90,7 @@ def _retrieval(
     queries, documents = embeddings["anchor"], embeddings["positive"]
     for name in similarities:
         found = nearest(name, queries, documents, MAP_AT)
-        for metric, items in ranking_items(found, evalset.relevant, len(documents)).items():
+        for metric, items in ranking_items(found, evalset.relevant).items():
             out.add_items(f"{name}_{metric}", items)
     return out
 

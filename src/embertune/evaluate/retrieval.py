@@ -1,9 +1,9 @@
-"""Nearest neighbours in bounded memory, and the ranking metrics read off them."""
+"""Nearest neighbours in bounded memory, and the ranking metrics that trec_eval reads off them."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from pytrec_eval import RelevanceEvaluator
 
 from embertune.evaluate.evalset import FloatArray, IntArray, Relevant
 from embertune.evaluate.similarity import BY_NAME, SimilarityName, Vectors, blocks
@@ -56,49 +56,38 @@ def _top(block: Vectors, depth: int) -> IntArray:
     return columns
 
 
-def ranking_items(found: IntArray, relevant: Relevant, documents: int) -> dict[str, FloatArray]:
-    """Per-query values (queries,) of the host's InformationRetrievalEvaluator, by metric: `accuracy@1` … `map@100`.
+def ranking_items(found: IntArray, relevant: Relevant) -> dict[str, FloatArray]:
+    """Per-query values (queries,), named as by the host's InformationRetrievalEvaluator: `accuracy@1` … `map@100`.
 
-    `found` is (queries, depth) from `nearest`, `documents` the size of the corpus. Relevance is binary. As in the
-    host, the divisor of average precision is min(100, relevant documents), and that of precision@k is k.
+    `found` is (queries, depth) from `nearest`. Relevance is binary. Worked out by trec_eval, but for one divisor: that
+    of average precision is min(100, relevant documents), as in the host. That of precision@k is k in both.
     """
-    hits = _hits(found, relevant, documents)
-    counts = relevant.counts
-    values: dict[str, FloatArray] = {}
-    within = np.cumsum(hits, axis=1)
-    for k in ACCURACY_AT:
-        correct = within[:, min(k, hits.shape[1]) - 1].astype(np.float64)
-        values[f"accuracy@{k}"] = (correct > 0).astype(np.float64)
-        values[f"precision@{k}"] = correct / k
-        values[f"recall@{k}"] = correct / counts
-    values[f"ndcg@{NDCG_AT}"] = _ndcg(hits[:, :NDCG_AT], counts)
-    values[f"mrr@{MRR_AT}"] = _reciprocal_rank(hits[:, :MRR_AT])
-    values[f"map@{MAP_AT}"] = _average_precision(hits[:, :MAP_AT], counts)
+    at = ",".join(map(str, ACCURACY_AT))
+    asked = {f"success.{at}", f"P.{at}", f"recall.{at}", f"ndcg_cut.{NDCG_AT}", f"map_cut.{MAP_AT}"}
+    told = _by_trec_eval(found, relevant, asked)
+    values = {
+        f"{name}@{k}": told[f"{theirs}_{k}"]
+        for k in ACCURACY_AT
+        for name, theirs in (("accuracy", "success"), ("precision", "P"), ("recall", "recall"))
+    }
+    values[f"ndcg@{NDCG_AT}"] = told[f"ndcg_cut_{NDCG_AT}"]
+    values[f"mrr@{MRR_AT}"] = _by_trec_eval(found[:, :MRR_AT], relevant, {"recip_rank"})["recip_rank"]
+    values[f"map@{MAP_AT}"] = told[f"map_cut_{MAP_AT}"] * relevant.counts / np.minimum(relevant.counts, MAP_AT)
     return values
 
 
-def _hits(found: IntArray, relevant: Relevant, documents: int) -> npt.NDArray[np.bool_]:
-    """Whether each found document is relevant to its query: (queries, depth)."""
-    queries = np.arange(len(found), dtype=np.int64)
-    judged = np.repeat(queries, relevant.counts) * documents + relevant.documents  # ascending, as `documents` are
-    keys = queries[:, None] * documents + found
-    places = np.minimum(np.searchsorted(judged, keys), len(judged) - 1)
-    return np.asarray(judged[places] == keys)
-
-
-def _ndcg(hits: npt.NDArray[np.bool_], counts: IntArray) -> FloatArray:
-    discount = 1 / np.log2(np.arange(2, NDCG_AT + 2))
-    ideal = np.cumsum(discount)[np.minimum(counts, NDCG_AT) - 1]
-    return np.asarray(hits @ discount[: hits.shape[1]] / ideal, dtype=np.float64)
-
-
-def _reciprocal_rank(hits: npt.NDArray[np.bool_]) -> FloatArray:
-    return np.asarray(hits.any(axis=1) / (hits.argmax(axis=1) + 1), dtype=np.float64)
-
-
-def _average_precision(hits: npt.NDArray[np.bool_], counts: IntArray) -> FloatArray:
-    precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
-    return np.asarray((precision * hits).sum(axis=1) / np.minimum(counts, MAP_AT), dtype=np.float64)
+def _by_trec_eval(found: IntArray, relevant: Relevant, asked: set[str]) -> dict[str, FloatArray]:
+    """Measures of trec_eval by their names there, (queries,) each; places stand for similarities: nothing ties."""
+    judged = np.split(relevant.documents, np.cumsum(relevant.counts)[:-1])
+    depth = found.shape[1]
+    qrels = {str(query): {str(document): 1 for document in some.tolist()} for query, some in enumerate(judged)}
+    run = {
+        str(query): {str(document): float(depth - place) for place, document in enumerate(some)}
+        for query, some in enumerate(found.tolist())
+    }
+    told = RelevanceEvaluator(qrels, asked).evaluate(run)
+    each = [told[str(query)] for query in range(len(found))]
+    return {name: np.array([one[name] for one in each], dtype=np.float64) for name in each[0]} if each else {}
 
 
 def nearest_rows(name: SimilarityName, vectors: Vectors, items: IntArray, reference: IntArray) -> IntArray:
