@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         description="Fine-tune a Sentence Transformer on your own data, and know whether it got better.",
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_run, _init, _audit, _prepare, _evaluate, _bench, _demo, _cache):
+    for add in (_run, _init, _audit, _prepare, _evaluate, _report, _bench, _demo, _cache):
         add(commands)
     return top
 
@@ -116,6 +116,14 @@ def _evaluate(commands: Any) -> None:
     _data_options(evaluate, model=False)
     evaluate.add_argument("--out", metavar="DIR", help="where to write evaluation.json (default: nowhere)")
     _talk_options(evaluate)
+
+
+def _report(commands: Any) -> None:
+    report = _command(
+        commands, "report", report_command, "draw the reports of a finished run again, or compare several runs"
+    )
+    report.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a finished run")
+    _talk_options(report)
 
 
 def _bench(commands: Any) -> None:
@@ -233,6 +241,17 @@ def evaluate_command(options: argparse.Namespace) -> None:
     found = evaluate_models(options.models, recipe, watch=terminal)
     written = keep_evaluation(found, Path(options.out)) if options.out else None
     terminal.evaluation(found, written)
+
+
+def report_command(options: argparse.Namespace) -> None:
+    """Draw a report again, or compare runs."""
+    from embertune.redrawn import compare, redraw
+
+    terminal, runs = _terminal(options), [Path(run) for run in options.runs]
+    if len(runs) == 1:
+        terminal.redrawn(redraw(runs[0]))
+    else:
+        terminal.compared(compare(runs))
 
 
 def bench_command(options: argparse.Namespace) -> None:

@@ -95,7 +95,8 @@ def estimate(planned: Plan) -> Estimate:
     columns = _columns(train)
     trained = course.batches * recipe.train.batch_size * len(columns)
     looked = planned.looks.share if planned.looks else 0.0
-    tests = sum(evalset.texts_to_encode for evalset in planned.scene.tests)
+    scene = planned.scene
+    tests = sum(evalset.texts_to_encode for evalset in (*scene.tests, *scene.retention))
     seconds = _seconds_per_text(planned.encode_dev, columns) * (passes(planned) + looked) * trained
     seconds += _seconds_per_text(planned.encode, columns) * 2 * tests
     weights = FLOAT * sum(p.numel() for p in planned.built.model.parameters())

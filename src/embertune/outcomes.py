@@ -13,11 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from embertune import caches
-from embertune.report.numbers import number
+from embertune.report.numbers import interval, number, signed
 
 if TYPE_CHECKING:
     from embertune.bench import Bench
     from embertune.evaluated import Evaluation
+    from embertune.redrawn import Compared
     from embertune.result import Result
 
 #: What stands between a test set's name and a metric, and what does where vectors were cut off: `nli-test-64_`.
@@ -107,6 +108,25 @@ def ranking_words(found: Evaluation) -> str:
     if not others:
         return f"{first} is better than all others"
     return f"{first} is ahead, but cannot be told from {' and '.join(others)} on these items"
+
+
+def runs_table(found: Compared) -> Table:
+    """A line for each run: its verdict, the primary metric before and after, what was saved, steps and time."""
+    metric = found.lines[0].metric if len({line.metric for line in found.lines}) == 1 else "each run's primary metric"
+    title = f"[bold]{escape(metric or 'no test set')}[/]"
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left", title_style="")
+    table.add_column("run", overflow="fold", ratio=1)
+    for name in ("baseline", "tuned", "change", "verdict", "kept", "steps", "time"):
+        table.add_column(name, justify="left" if name in ("verdict", "kept") else "right", no_wrap=True)
+    for line in found.lines:
+        change = line.change
+        moved = f"{signed(change.difference)} {interval(change.low, change.high)}" if change else "–"
+        kept = ", ".join(f"{name} {word}" for name, word in line.kept.items()) or "–"
+        colour = {"better": "green", "worse": "red"}.get(line.verdict, "yellow")
+        verdict = f"[{colour}]{line.verdict}[/]" + ("" if line.chosen == "tuned" else f" [dim]({line.chosen} saved)[/]")
+        cells = (number(line.baseline), number(line.tuned), moved, verdict, kept, f"{line.steps:,}")
+        table.add_row(escape(line.run), *cells, duration(line.seconds))
+    return table
 
 
 def bench_head(found: Bench) -> Table:
@@ -207,6 +227,17 @@ def row_table(row: Mapping[str, str], width: int = 200) -> Table:
         plain = " ".join(text.split())
         table.add_row("", role, escape(plain if len(plain) <= width else plain[: width - 1] + "…"))
     return table
+
+
+def retention_lines(result: Result) -> list[str]:
+    """What the model could do before, and can or cannot do now, a line for each set, as markup."""
+    lines = []
+    for one in result.retention:
+        colour = {"lost": "bold yellow", "gained": "green"}.get(one.word, "default")
+        metric = one.metric.removeprefix(f"{one.name}-retention_")
+        moved = f"{number(one.before)} to {number(one.after)} ({interval(one.change.low, one.change.high)})"
+        lines.append(f"[{colour}]{one.word + ':':<8}[/]{escape(one.name)}, {escape(metric)} {moved}")
+    return lines
 
 
 def advice_lines(result: Result) -> list[str]:

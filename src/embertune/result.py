@@ -10,6 +10,7 @@ from typing import Any
 from embertune.choose import Choice
 from embertune.evaluate.bootstrap import Change
 from embertune.evaluate.proof import Proof, Verdict
+from embertune.evaluate.retention import Retained
 from embertune.recipe.advice import Advice
 from embertune.report.story import Remedy
 from embertune.rundir import METRICS, MODEL, REPORT_HTML, read_json, write_json
@@ -21,7 +22,7 @@ class Result:
 
     `baseline` and `tuned` are empty, and `primary` None, where there is no test. `model` is the saved model's folder.
     `diagnosis` is the guard's last word, `diagnosis_reason` why, both empty where it had none; `remedies` are those
-    that were taken, `advice` what to try next.
+    that were taken, `advice` what to try next, `retention` what became of what the model could do before.
     """
 
     out: Path
@@ -38,6 +39,7 @@ class Result:
     diagnosis_reason: str = ""
     remedies: tuple[Remedy, ...] = ()
     advice: tuple[Advice, ...] = ()
+    retention: tuple[Retained, ...] = ()
 
     @property
     def model(self) -> Path:
@@ -64,7 +66,7 @@ def keep(out: Path, proof: Proof, choice: Choice, further: Mapping[str, Any]) ->
 def read_result(out: Path) -> Result:
     """The result that a finished run left in its folder."""
     record = read_json(out / METRICS)
-    change = {name: Change(**_numbers(values)) for name, values in record["change"].items()}
+    change = {name: _change(values) for name, values in record["change"].items()}
     diagnosis = record.get("diagnosis") or {}
     return Result(
         out,
@@ -81,7 +83,16 @@ def read_result(out: Path) -> Result:
         diagnosis.get("reason", ""),
         tuple(Remedy(**one) for one in record.get("remedies", ())),
         tuple(Advice(**one) for one in record.get("advice", ())),
+        tuple(_retained(one) for one in record.get("retention", ())),
     )
+
+
+def _retained(record: Mapping[str, Any]) -> Retained:
+    return Retained(**{**_numbers(record), "change": _change(record["change"])})
+
+
+def _change(record: Mapping[str, Any]) -> Change:
+    return Change(**{**_numbers(record), "p_adjusted": record.get("p_adjusted")})
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, Any]:

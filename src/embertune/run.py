@@ -16,7 +16,8 @@ from embertune.engine.pack import unpack
 from embertune.enlarge import copying
 from embertune.evaluate.between import between, said
 from embertune.evaluate.proof import Proof, prove
-from embertune.evaluate.scene import measure, measure_dev, short, thresholds_at_lengths
+from embertune.evaluate.retention import retained
+from embertune.evaluate.scene import measure, measure_dev, measure_retention, short, thresholds_at_lengths
 from embertune.evaluate.score import Scores
 from embertune.model.prompts import column_prompts
 from embertune.model.save import save
@@ -26,6 +27,7 @@ from embertune.recipe import Recipe
 from embertune.record import Clock, facts_of_run, further, write_start
 from embertune.report import to_card, write
 from embertune.report.facts import Facts
+from embertune.report.kept import keep_facts
 from embertune.result import Result, keep, read_result
 from embertune.rundir import (
     CHECKPOINTS,
@@ -84,7 +86,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         clock.mark("prepare")
 
         watch.stage("baseline", ", ".join(evalset.name for evalset in planned.scene.tests) or "no test rows")
-        base_dev, baseline = as_it_came(planned)
+        base_dev, baseline, before = as_it_came(planned)
         clock.mark("baseline")
 
         watch.stage("train", f"{len(planned.data.sides.train):,} rows, {planned.course.steps:,} steps")
@@ -94,7 +96,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
 
         watch.stage("measure", f"{choice.chosen}: {choice.reason}")
         cuts = cuts_for_test(planned, look(planned)) if thresholds(base_dev) else {}
-        proof = proved(planned, choice, baseline, cuts)
+        proof = with_retention(planned, choice, before, proved(planned, choice, baseline, cuts))
         clock.mark("measure")
 
         watch.stage("save", str(folder.path))
@@ -112,11 +114,12 @@ def finished(out: Path, watch: Watcher) -> Result:
     return read_result(out)
 
 
-def as_it_came(planned: Plan) -> tuple[Scores | None, tuple[Scores, ...]]:
-    """What the model as it came, whole, reaches on dev and on test."""
+def as_it_came(planned: Plan) -> tuple[Scores | None, tuple[Scores, ...], tuple[Scores, ...]]:
+    """What the model as it came, whole, reaches on dev, on test, and on what it should still be able to do."""
     with planned.smaller.whole():
         dev = look(planned)
-        return dev, measure(planned.encode, planned.scene, cuts_for_test(planned, dev))
+        tests = measure(planned.encode, planned.scene, cuts_for_test(planned, dev))
+        return dev, tests, measure_retention(planned.encode, planned.scene)
 
 
 def choice_of(planned: Plan, fitted: Fit) -> Choice:
@@ -132,9 +135,16 @@ def proved(planned: Plan, choice: Choice, baseline: tuple[Scores, ...], cuts: Ma
     return prove(baseline, tuned, recipe.evaluate.primary, recipe.seed)
 
 
+def with_retention(planned: Plan, choice: Choice, before: tuple[Scores, ...], proof: Proof) -> Proof:
+    """The proof with what the chosen state can still do of what the model could `before`."""
+    after = before if choice.chosen == "base" else measure_retention(planned.encode, planned.scene)
+    return dataclasses.replace(proof, retention=retained(before, after, planned.resolved.recipe.seed))
+
+
 def put_down(facts: Facts, model: SentenceTransformer, folder: RunDir) -> None:
     """Write the model and the reports; the model is unpacked, in place."""
     save(model, folder.file(MODEL), card=to_card(facts))
+    keep_facts(facts, folder.path)
     write(facts, folder.path)
     unpack(model)
 

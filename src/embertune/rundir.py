@@ -29,11 +29,12 @@ RECIPE, MANIFEST, AUDIT, HISTORY, METRICS = (
     "metrics.json",
 )
 _HEADER = "The resolved recipe of this run, every decision with its reason.\nRunning it again reproduces the run."
-MODEL, REPORT_MD, REPORT_HTML = "model", "report.md", "report.html"
+MODEL, REPORT_MD, REPORT_HTML, FACTS = "model", "report.md", "report.html", "facts.json"
 #: Where an unfinished run keeps what it goes on with.
 CHECKPOINTS = "checkpoints"
 #: A file of ours that was being written when the process was killed.
-_NAMES = "|".join(re.escape(name) for name in (RECIPE, MANIFEST, AUDIT, HISTORY, METRICS, REPORT_MD, REPORT_HTML))
+_FILES = (RECIPE, MANIFEST, AUDIT, HISTORY, METRICS, REPORT_MD, REPORT_HTML, FACTS)
+_NAMES = "|".join(map(re.escape, _FILES))
 _HALF = re.compile(rf"\.({_NAMES})\.[a-z0-9_]{{8}}")
 
 

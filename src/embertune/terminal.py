@@ -27,7 +27,9 @@ from embertune.outcomes import (
     ranking_words,
     record_of,
     result_table,
+    retention_lines,
     row_table,
+    runs_table,
 )
 from embertune.report.layers import alike, summary
 from embertune.rundir import finite
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from embertune.dryrun import Preview
     from embertune.evaluated import Evaluation
     from embertune.init import Begun
+    from embertune.redrawn import Compared
     from embertune.result import Result
     from embertune.rowfiles import Written
 
@@ -148,7 +151,7 @@ class Terminal:
         colour = _COLOURS.get(result.verdict, "yellow")
         self.console.print(f"\n[bold {colour}]{escape(result.sentence)}[/]", soft_wrap=True)
         self.console.print(f"saved: {result.chosen}, {escape(result.reason)}", soft_wrap=True)
-        for line in [] if self.quiet else advice_lines(result):
+        for line in [] if self.quiet else [*retention_lines(result), *advice_lines(result)]:
             self.console.print(line, soft_wrap=True)
         self.console.print(f"model:  {result.model}\nreport: {result.report}", soft_wrap=True, markup=False)
 
@@ -214,6 +217,24 @@ class Terminal:
         self.console.print(f"\n[bold]{escape(ranking_words(found))}[/]", soft_wrap=True)
         if written:
             self.console.print(f"written: {written}", soft_wrap=True, markup=False)
+
+    def redrawn(self, page: Path) -> None:
+        """A report that was drawn again."""
+        if self.json:
+            self.console.print_json(jsonlib.dumps({"report": str(page)}))
+            return
+        self.console.print(f"report: {page}", soft_wrap=True, markup=False)
+
+    def compared(self, found: Compared) -> None:
+        """Several runs beside each other."""
+        if self.json:
+            self.console.print_json(jsonlib.dumps(found.as_record()))
+            return
+        self.console.print(runs_table(found))
+        if found.apart:
+            self.console.print(
+                f"\n[yellow]Not to be held against each other: {escape(found.apart)}.[/]", soft_wrap=True
+            )
 
     def bench(self, found: Bench) -> None:
         """All that the engine was measured by."""

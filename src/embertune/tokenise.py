@@ -54,6 +54,6 @@ def texts_of(train: Prepared, scene: Scene, role_prompts: Mapping[str, str]) -> 
 
 def evaluated_texts(scene: Scene, role_prompts: Mapping[str, str]) -> Iterator[tuple[str, Iterable[str]]]:
     """All that measuring will read: prompts, and the texts that go with each."""
-    for evalset in (*((scene.dev,) if scene.dev else ()), *scene.tests):
+    for evalset in (*((scene.dev,) if scene.dev else ()), *scene.tests, *scene.retention):
         for role, texts in evalset.texts.items():
             yield prompt_of(role_prompts, role), texts

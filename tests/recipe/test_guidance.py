@@ -83,6 +83,7 @@ FIRED: list[tuple[Facts, dict[str, Any], str, Any, str]] = [
     (facts(), {}, "guard.min_change", "1 standard error", "a gain that chance may make"),
     (facts(), {"guard.patience": None}, "guard.min_change", None, "no patience"),
     (facts("scored"), {}, "guard.metric", "cosine_x", "the headline of scored"),
+    (facts(), {}, "evaluate.retention", "bundled", "whether training cost the model what it could do before"),
     (facts(), {}, "evaluate.primary", "a-test_cosine_x", "the headline of the first test set"),
 ]
 
@@ -119,6 +120,7 @@ def test_what_the_user_said_is_never_decided_otherwise() -> None:
         "train.loss": "triplet", "train.batch_size": 24, "train.epochs": 2.5, "train.learning_rate": 4e-5,
         "guard.eval_every": "7 steps", "guard.metric": "dot_x", "evaluate.primary": "b-test_cosine_x",
         "guard.patience": "2 epochs", "guard.min_change": 0.002, "train.save_every": "7 steps",
+        "evaluate.retention": None,
     }  # fmt: skip
     resolved = decided(facts("triplets", 30_000), **said)
     assert {path: get(resolved.recipe, path) for path in said} == said

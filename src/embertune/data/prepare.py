@@ -20,6 +20,8 @@ from embertune.errors import Problem, RecipeError
 from embertune.recipe import Recipe
 from embertune.recipe.sections import DataSection
 
+#: General pairs that come with embertune, written for it.
+BUNDLED = Path(__file__).parent.parent / "sample" / "general.jsonl"
 #: The share of groups held out for test where the data brings none.
 TEST_SHARE = 0.1
 
@@ -82,12 +84,13 @@ def prepare(recipe: Recipe, given: Given | None = None) -> Data:
     settings = _settings(recipe)
     train = shape(source, name, settings)
     family = _Family(recipe, source, name, train, settings)
-    dev, test = family.dev(given.dev), family.test(given.test)
+    dev, test, retention = family.dev(given.dev), family.test(given.test), family.retention()
     sides = split(train, dev.value, test.value, recipe.seed)
     sides = replace(sides, dev=_measurable(sides.dev, recipe.seed), tests=_all_measurable(sides.tests, recipe.seed))
     sides = without_leaks(sides, recipe.data.leaks)
     if sides.dev is not None:
         sides = replace(sides, dev=dev_corpus(sides.dev, seed=recipe.seed))
+    sides = replace(sides, retention=_all_measurable(retention.value, recipe.seed))
     origin = "nli" if train.shape == "triplets" and "anchor" not in train.columns else train.shape
     return Data(
         sides,
@@ -96,6 +99,7 @@ def prepare(recipe: Recipe, given: Given | None = None) -> Data:
             "data.train": None if given.train is not None else _absolute(recipe.data.train),
             "data.dev": dev.leaf,
             "data.test": test.leaf,
+            **({} if recipe.evaluate.retention == "auto" else {"evaluate.retention": retention.leaf}),
             "data.shape": origin,
             "data.columns": dict(train.columns),
         },
@@ -105,7 +109,7 @@ def prepare(recipe: Recipe, given: Given | None = None) -> Data:
             "data.shape": "found from the columns" if recipe.data.shape == "auto" else "",
             "data.group": f"rows are grouped by {train.group}",
         },
-        {"train": _print(train), **dev.fingerprints, **test.fingerprints},
+        {"train": _print(train), **dev.fingerprints, **test.fingerprints, **retention.fingerprints},
     )
 
 
@@ -172,6 +176,23 @@ class _Family:
         if self._has("test"):
             return self._own("test", self.source, _absolute(f"{self.source.spec}@test"), "the data's own test split")
         return _Decided(TEST_SHARE, TEST_SHARE, "10 % of the groups are held out")
+
+    def retention(self) -> _Decided:
+        """What stands for all that the model could do before; the bundled pairs are no data of the user's."""
+        wanted = self.recipe.evaluate.retention
+        if wanted is None:
+            return _Decided({}, None)
+        if wanted in ("auto", "bundled"):
+            source = read(str(BUNDLED), name="general")
+            return _Decided({"general": shape(source, source.pick("test"), ShapeSettings(group="topic"))}, "bundled")
+        several = wanted if isinstance(wanted, Mapping) else {read(wanted).name: wanted}
+        found = {name: read(path, name=name) for name, path in several.items()}
+        shaped = {
+            name: shape(one, one.pick("test"), ShapeSettings(seed=self.recipe.seed)) for name, one in found.items()
+        }
+        prints = {f"retention {name}": _print(prepared) for name, prepared in shaped.items()}
+        leaf = {name: _absolute(path) for name, path in several.items()}
+        return _Decided(shaped, leaf if isinstance(wanted, Mapping) else leaf.popitem()[1], "", prints)
 
     def _has(self, side: str) -> bool:
         return side in self.source.splits and side != self.split

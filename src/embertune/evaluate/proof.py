@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from embertune.evaluate.bootstrap import Change, check_same_set, holm, paired_all
+from embertune.evaluate.retention import Retained
 from embertune.evaluate.score import Scores
 from embertune.evaluate.words import sentence
 
@@ -43,7 +44,7 @@ class Proof:
     """What `metrics.json` says of the test sets: every metric before and after, and what can be concluded.
 
     `change` has every metric that can be resampled (all but thresholds). `primary` is None where nothing was
-    measured.
+    measured. `retention` says what became of what the model could do before, which decides nothing here.
     """
 
     baseline: dict[str, float]
@@ -53,6 +54,7 @@ class Proof:
     verdict: Verdict
     sentence: str
     counts: Counts | None = None
+    retention: tuple[Retained, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
         """Plain values for JSON: NaN and infinity become null."""
@@ -134,6 +136,8 @@ def _values(scores: Sequence[Scores]) -> dict[str, float]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -20,7 +20,7 @@ class Scene:
     """The evaluation sets of a run and the similarities they are measured under, the headline's first.
 
     `parts` are items of test sets that are scored apart as well. `lengths`, longest first, are those to which vectors
-    are cut off to score the test sets once more.
+    are cut off to score the test sets once more. `retention` holds what the model could do before.
     """
 
     dev: EvalSet | None
@@ -28,6 +28,7 @@ class Scene:
     similarities: tuple[SimilarityName, ...]
     parts: tuple[Part, ...] = ()
     lengths: tuple[int, ...] = ()
+    retention: tuple[EvalSet, ...] = ()
 
     @property
     def dev_headline(self) -> str:
@@ -57,7 +58,8 @@ def arrange(sides: Sides, similarities: Sequence[SimilarityName], lengths: Seque
     dev = built(sides.dev, f"{sides.dev.name}-dev") if sides.dev else None
     tests = {name: built(prepared, f"{name}-test") for name, prepared in sides.tests.items()}
     parts = tuple(parts_of(sides.train, sides.tests, tests))
-    return Scene(dev, tuple(tests.values()), tuple(similarities), parts, tuple(sorted(lengths, reverse=True)))
+    kept = tuple(build_evalset(prepared, f"{name}-retention", None) for name, prepared in sides.retention.items())
+    return Scene(dev, tuple(tests.values()), tuple(similarities), parts, tuple(sorted(lengths, reverse=True)), kept)
 
 
 def with_dev(scene: Scene, dev: Prepared, reference: Prepared | None) -> Scene:
@@ -101,6 +103,11 @@ def measure(encode: Encode, scene: Scene, thresholds: Mapping[str, float] | None
         whole[evalset.name] = score(vectors, evalset, scene.similarities, thresholds)
         short += [scored_at(vectors, evalset, scene.similarities, length, thresholds) for length in scene.lengths]
     return (*whole.values(), *(scored_apart(whole[part.whole], part) for part in scene.parts), *short)
+
+
+def measure_retention(encode: Encode, scene: Scene) -> tuple[Scores, ...]:
+    """The sets of what the model could do before, under the headline's similarity alone."""
+    return tuple(score(encode, evalset, scene.similarities[:1]) for evalset in scene.retention)
 
 
 def thresholds_at_lengths(encode: Encode, scene: Scene) -> dict[str, float]:

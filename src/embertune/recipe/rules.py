@@ -340,6 +340,13 @@ RULES: tuple[Rule, ...] = (
         "",
     ),
     Rule(
+        "evaluate.retention",
+        OTHERWISE,
+        _const("bundled"),
+        "general pairs show whether training cost the model what it could do before",
+        "McCloskey & Cohen 1989, Catastrophic interference",
+    ),
+    Rule(
         "evaluate.primary",
         When("there is a test set", lambda f, _: f.test_metric != ""),
         Value("the headline of its shape", lambda f, _: f.test_metric),

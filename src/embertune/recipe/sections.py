@@ -331,6 +331,12 @@ class EvaluateSection(Section):
         "the similarity functions to measure under",
         "a list out of cosine, dot, manhattan, euclidean",
     )
+    retention: Auto | str | Mapping[str, str] | None = leaf(
+        "auto",
+        "what the model could do before and should still do, scored before and after; bundled are general pairs that "
+        "come with embertune",
+        "auto, bundled, a path, {name: path}, or null",
+    )
 
 
 class ReportSection(Section):

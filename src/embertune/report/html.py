@@ -19,7 +19,7 @@ from embertune.report.facts import Facts
 from embertune.report.layers import alike, shares, summary, when
 from embertune.report.loading import snippet
 from embertune.report.negatives import scores
-from embertune.report.results import HOW, Row, groups, level, primary
+from embertune.report.results import BEFORE, HOW, Row, groups, level, primary
 from embertune.report.scale import Scale, Tick
 from embertune.report.shown import ROWS, begun, shortened, visible
 from embertune.report.story import story
@@ -73,6 +73,7 @@ def to_html(facts: Facts) -> str:
         sign=SIGNS.get(facts.proof.verdict, ""),
         primary=primary(found),
         how=HOW,
+        before=BEFORE.replace("`", ""),
         main=_table(main, scale),
         further=_table(further, common_scale([row for _, _, rows in further for row in rows])),
         charts=charts(curves(facts.history, facts.metric, facts.best_step), told),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from embertune.data.findings import Finding
+from embertune.evaluate.retention import Retained
 from embertune.report import numbers
 from embertune.report.curves import Curves, curves
 from embertune.report.facts import Facts
 from embertune.report.layers import alike, summary, when
 from embertune.report.loading import snippet
 from embertune.report.negatives import scores
-from embertune.report.results import HOW, Group, Row, groups, level
+from embertune.report.results import BEFORE, HOW, Group, Row, groups, level
 from embertune.report.shown import ROWS, begun, code, code_cell, fenced, prose, shortened
 from embertune.report.sparks import sparkline
 from embertune.report.story import story
@@ -86,6 +87,23 @@ def _results(facts: Facts) -> Iterator[str]:
     if any(group.further for group in found):
         yield "### Further metrics"
         yield table(found, further=True)
+    if facts.proof.retention:
+        yield "### What it could do before"
+        yield BEFORE
+        yield retention_table(facts.proof.retention)
+
+
+def retention_table(retention: Sequence[Retained]) -> str:
+    """What became of what the model could do before, a line for each set."""
+    head = "| set | metric | before | after | change [95 % interval] | |\n|---|---|--:|--:|--:|---|"
+    return "\n".join([head, *map(_retained, retention)])
+
+
+def _retained(one: Retained) -> str:
+    change = f"{numbers.signed(one.change.difference)} {numbers.interval(one.change.low, one.change.high)}"
+    metric = one.metric.removeprefix(f"{one.name}-retention_")
+    values = [numbers.number(one.before), numbers.number(one.after), change, one.word]
+    return "| " + " | ".join([code_cell(one.name), code_cell(metric), *values]) + " |"
 
 
 def _training(facts: Facts) -> Iterator[str]:

@@ -15,6 +15,11 @@ HOW = (
     "Intervals are paired bootstrap intervals of tuned minus baseline, each for itself. The p-values of all metrics "
     "but the primary one are adjusted together (Holm)."
 )
+#: What the sets of retention are.
+BEFORE = (
+    "These rows are not of the task: they show what training cost the model of what it could do before. They decide "
+    "nothing. `lost` and `gained` stand where interval and p-value say so."
+)
 #: Up to this many metrics of a set stand in the main table; of more, only those under the primary metric's similarity.
 SHORT = 8
 

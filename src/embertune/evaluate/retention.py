@@ -1,0 +1,47 @@
+"""What training cost the model of what it could do before: sets that are not of the task, scored before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from embertune.evaluate.bootstrap import Change, paired
+from embertune.evaluate.score import Scores
+
+#: What the p-value is held against: the bundled pairs have 40 groups only, too few for the interval's word alone.
+SIGNIFICANT = 0.05
+
+Word = Literal["kept", "lost", "gained"]
+
+
+@dataclass(frozen=True)
+class Retained:
+    """One set: its headline metric (full name) before and after, and the paired change with its interval."""
+
+    name: str
+    metric: str
+    items: int
+    before: float
+    after: float
+    change: Change
+
+    @property
+    def word(self) -> Word:
+        """`lost` or `gained` where interval and p-value say so, else `kept`: a change that chance may have made."""
+        if not self.change.excludes_zero or self.change.p_value >= SIGNIFICANT:
+            return "kept"
+        return "gained" if self.change.difference > 0 else "lost"
+
+
+def retained(before: Sequence[Scores], after: Sequence[Scores], seed: int) -> tuple[Retained, ...]:
+    """Compare two models on the same sets, in the same order. Raises ValueError for sets that do not match."""
+    if len(before) != len(after):
+        raise ValueError("both models must be scored on the same retention sets")
+    found = []
+    for one, other in zip(before, after, strict=True):
+        change = paired(one, other, one.headline, seed)
+        name = one.name.removesuffix("-retention")
+        values = (one.values[one.headline], other.values[other.headline])
+        found.append(Retained(name, one.headline, len(one), *values, change))
+    return tuple(found)
