@@ -113,6 +113,8 @@ def test_dev_rows_that_are_learnt_as_well_as_training_rows_over_many_passes_may_
     behind = [replace(look, dev_loss=value) for look, value in zip(signs, [1.0, 0.7, 0.65, 0.6], strict=True)]
     assert name_of(as_train) == "leak suspected"
     assert name_of(behind) == "improving"
+    no_better = [replace(look, value=0.5) for look in as_train]
+    assert name_of(no_better) != "leak suspected"  # an easy loss is learnt by both sides alike
 
 
 def test_a_loss_that_steers_is_better_when_it_is_lower() -> None:

@@ -154,13 +154,19 @@ def _leak(seen: _Seen) -> Diagnosis | None:
     if now.epoch < PASSES or learnt is None or of_dev is None or of_dev < (1 - BEHIND) * learnt:
         return None
     assert start.train_loss is not None
-    if learnt < FALL * start.train_loss:
+    if learnt < FALL * start.train_loss or not _risen(seen):
         return None
     reason = (
         f"after {now.epoch:.1f} passes the loss on dev rows fell as far as on training rows ({start.dev_loss:.4g} to "
         f"{now.dev_loss:.4g}, and {start.train_loss:.4g} to {now.train_loss:.4g}), as if dev had been trained on"
     )
     return Diagnosis("leak suspected", reason)
+
+
+def _risen(seen: _Seen) -> bool:
+    """Whether the dev metric is above its start by more than chance: dev rows that were trained on are answered."""
+    gained = seen.height(seen.now) - seen.height(seen.start)
+    return gained > BEYOND * (seen.now.error or 0.0)
 
 
 def _fall(before: float | None, now: float | None) -> float | None:
