@@ -33,6 +33,7 @@ from tests import tiny
 Loader = Callable[[], SentenceTransformer]
 FILES = {
     "recipe.yaml", "manifest.json", "audit.json", "history.jsonl", "metrics.json", "report.html", "report.md", "model",
+    "facts.json",
 }  # fmt: skip
 ROWS: dict[str, Callable[..., list[dict[str, Any]]]] = {
     "pairs": tiny.toy_pairs,
