@@ -2,8 +2,9 @@
 
 Sets: 2,000 rows of `nli/` and of `banking77/`, 300 rows of each, 400 pairs of `scifact/` on a smaller corpus, and
 `far`, which is Banking77 with every letter turned into another, so that no word of it was met in pre-training. A run
-trains to its last step, without stopping or choosing on dev, and its last state is measured on dev and test; a seed has its own rows,
-split, order and dropout, which its levers share. Seconds are those of the processor, one thread, training only.
+trains to its last step, without stopping or choosing on dev, and its last state is measured on dev and test; a seed
+has its own rows, split, order and dropout, which its levers share. Seconds are those of the processor, one thread,
+training only.
 
 `python prove/levers.py` runs what prove/results/levers.json does not have yet, the first seed of everything first; a
 lever whose leaf does not exist yet is skipped. What each test item came to is kept in the folder `runs/levers`, from
