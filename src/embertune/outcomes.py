@@ -235,7 +235,7 @@ def retention_lines(result: Result) -> list[str]:
     for one in result.retention:
         colour = {"lost": "bold yellow", "gained": "green"}.get(one.word, "default")
         metric = one.metric.removeprefix(f"{one.name}-retention_")
-        moved = f"{number(one.before)} to {number(one.after)} ({interval(one.change.low, one.change.high)})"
+        moved = f"{number(one.before)} to {number(one.after)}, change {interval(one.change.low, one.change.high)}"
         lines.append(f"[{colour}]{one.word + ':':<8}[/]{escape(one.name)}, {escape(metric)} {moved}")
     return lines
 
