@@ -55,6 +55,9 @@ def test_the_same_figures_as_the_run_says_of_base_and_tuned(
     assert base.dimensions == tuned.dimensions == 32
     assert base.parameters == tuned.parameters > 0
     assert base.seconds > 0
+    (general,) = trained.retention
+    assert base.values[general.metric] == pytest.approx(general.before, abs=1e-6)
+    assert tuned.values[general.metric] == pytest.approx(general.after, abs=1e-6)
     assert list(found.items.values()) == [100]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from embertune.data.prepare import Given
 from embertune.errors import Problem, RecipeError
 from embertune.evaluate.ranking import Ranking, rank
-from embertune.evaluate.scene import Scene, arrange, measure, measure_dev, test_metrics
+from embertune.evaluate.scene import Scene, arrange, measure, measure_dev, measure_retention, test_metrics
 from embertune.evaluate.score import Scores
 from embertune.model.build import Built
 from embertune.model.encode import Encode, make_encode
@@ -69,7 +69,7 @@ class Evaluation:
 def evaluate_models(
     names: Sequence[str], recipe: Recipe, given: Given | None = None, watch: Watcher | None = None
 ) -> Evaluation:
-    """Measure models on the test sets of a recipe, as a run of it would split them off.
+    """Measure models on the test sets of a recipe, as a run of it would split them off, and on its retention sets.
 
     A name is a folder, a run's folder (whose saved model is meant) or a Hub id. The recipe's own model is loaded as the
     recipe says, others as they come. Thresholds of labelled pairs are those that each model has on dev.
@@ -120,7 +120,7 @@ def _measured(name: str, recipe: Recipe, scene: Scene, watch: Watcher) -> tuple[
     encode = make_encode(built.model, built.role_prompts, tokens=tokens)
     seconds = _seconds(encode, scene)
     vectors = Vectors(built.model, encode, built.role_prompts, tokens)
-    scores = measure(vectors, scene, _thresholds(vectors, scene))
+    scores = (*measure(vectors, scene, _thresholds(vectors, scene)), *measure_retention(vectors, scene))
     if vectors.read:
         watch.note(f"{vectors.read:,} embeddings were in the cache")
     values = {metric: value for one in scores for metric, value in one.values.items()}

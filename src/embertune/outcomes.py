@@ -234,9 +234,8 @@ def retention_lines(result: Result) -> list[str]:
     lines = []
     for one in result.retention:
         colour = {"lost": "bold yellow", "gained": "green"}.get(one.word, "default")
-        metric = one.metric.removeprefix(f"{one.name}-retention_")
         moved = f"{number(one.before)} to {number(one.after)}, change {interval(one.change.low, one.change.high)}"
-        lines.append(f"[{colour}]{one.word + ':':<8}[/]{escape(one.name)}, {escape(metric)} {moved}")
+        lines.append(f"[{colour}]{one.word + ':':<8}[/]{escape(one.name)}, {escape(one.label)} {moved}")
     return lines
 
 

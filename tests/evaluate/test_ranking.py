@@ -48,6 +48,12 @@ def test_a_pair_is_the_paired_change_with_its_p_value_adjusted_for_all_pairs() -
     assert told.p >= alone.p_value
 
 
+def test_names_with_spaces_are_models_of_their_own() -> None:
+    scores = list(models(a=200, b=212, c=300).values())
+    found = rank(dict(zip(("a b", "c", "a", "b c"), [*scores, scores[0]], strict=True)), METRIC, 0, 500)
+    assert len(found.pairs) == 6
+
+
 def test_models_that_agree_on_every_item_cannot_be_told_apart() -> None:
     found = rank(models(a=200, b=200), METRIC, 0, 500)
     assert found.leaders == ("a", "b")

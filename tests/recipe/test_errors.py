@@ -149,6 +149,7 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
         "train.loss_options.margin: has no effect on cosent; leave it out; cosent takes scale",
     ),
     ({"train.loss": "cosent", "train.loss_options": {}}, "train.loss_options: names no option; leave it out"),
+    ({"evaluate.retention": {}}, "evaluate.retention: names no set; write auto, a path, {name: path}, or null"),
     ({"train.optimizer_options": {}}, "train.optimizer_options: names no option; leave it out"),
     ({"train.schedule_options": {}}, "train.schedule_options: names no option; leave it out"),
     (

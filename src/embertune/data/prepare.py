@@ -185,14 +185,14 @@ class _Family:
         if wanted in ("auto", "bundled"):
             source = read(str(BUNDLED), name="general")
             return _Decided({"general": shape(source, source.pick("test"), ShapeSettings(group="topic"))}, "bundled")
-        several = wanted if isinstance(wanted, Mapping) else {read(wanted).name: wanted}
-        found = {name: read(path, name=name) for name, path in several.items()}
-        shaped = {
-            name: shape(one, one.pick("test"), ShapeSettings(seed=self.recipe.seed)) for name, one in found.items()
-        }
-        prints = {f"retention {name}": _print(prepared) for name, prepared in shaped.items()}
-        leaf = {name: _absolute(path) for name, path in several.items()}
-        return _Decided(shaped, leaf if isinstance(wanted, Mapping) else leaf.popitem()[1], "", prints)
+        if isinstance(wanted, Mapping):
+            sources = [read(path, name=name) for name, path in wanted.items()]
+            leaf: Any = {name: _absolute(path) for name, path in wanted.items()}
+        else:
+            sources, leaf = [read(wanted)], _absolute(wanted)
+        settings = ShapeSettings(seed=self.recipe.seed)
+        shaped = {source.name: shape(source, source.pick("test"), settings) for source in sources}
+        return _Decided(shaped, leaf, "", {f"retention {name}": _print(one) for name, one in shaped.items()})
 
     def _has(self, side: str) -> bool:
         return side in self.source.splits and side != self.split

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,8 +14,13 @@ from embertune.evaluate.score import Scores
 from embertune.evaluate.statistic import Statistic, mean_of
 
 _ROUNDING = 1e-6  # two differences this near, relative to the larger, count as equal (draws are summed in float32)
+#: What a p-value is held against.
+SIGNIFICANT = 0.05
 #: Up to so many groups that differ, all ways of exchanging the models are counted instead of drawn.
 EXACT = 20
+
+#: What a change is about: a metric, or two models.
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,8 @@ def exact_p(differences: FloatArray) -> float | None:
     return float((np.abs(sums) >= abs(moved.sum()) * (1 - _ROUNDING)).mean())
 
 
-def holm(changes: Mapping[str, Change], primary: str) -> dict[str, Change]:
-    """The same changes, the p-values of all but the primary metric adjusted together (Holm 1979, section 3).
+def holm(changes: Mapping[Key, Change], primary: Key | None = None) -> dict[Key, Change]:
+    """The same changes, the p-values of all but the primary one adjusted together (Holm 1979, section 3).
 
     What is adjusted holds for all of them at once: with 0.05, the chance that any is called a change by accident is
     5 %. Undefined ones stay as they are and are not counted.
@@ -97,7 +103,7 @@ def holm(changes: Mapping[str, Change], primary: str) -> dict[str, Change]:
     asked = {
         name: change.p_value for name, change in changes.items() if name != primary and np.isfinite(change.p_value)
     }
-    adjusted, least = dict[str, float](), 0.0
+    adjusted, least = dict[Key, float](), 0.0
     for place, name in enumerate(sorted(asked, key=lambda name: asked[name])):
         least = max(least, min(1.0, (len(asked) - place) * asked[name]))
         adjusted[name] = least

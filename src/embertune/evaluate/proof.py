@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from embertune.evaluate.bootstrap import Change, check_same_set, holm, paired_all
+from embertune.evaluate.bootstrap import SIGNIFICANT, Change, check_same_set, holm, paired_all
 from embertune.evaluate.retention import Retained
 from embertune.evaluate.score import Scores
 from embertune.evaluate.words import sentence
@@ -20,7 +20,6 @@ Verdict = Literal["better", "no clear change", "worse", "too few to tell", "unme
 #: exchange test has to agree.
 ENOUGH_GROUPS = 200
 ENOUGH_DISCORDANT = 20
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)

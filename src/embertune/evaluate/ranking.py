@@ -8,12 +8,9 @@ from itertools import combinations
 
 import numpy as np
 
-from embertune.evaluate.bootstrap import Change, holm, paired
+from embertune.evaluate.bootstrap import SIGNIFICANT, Change, holm, paired
 from embertune.evaluate.resampling import bootstrap
 from embertune.evaluate.score import Scores
-
-#: What adjusted p-values are held against.
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,12 +53,13 @@ def rank(models: Mapping[str, Sequence[Scores]], metric: str, seed: int, resampl
     """
     scored = {name: _having(metric, sets) for name, sets in models.items()}
     order = sorted(scored, key=lambda name: scored[name].values[metric], reverse=True)
-    pairs = {
-        f"{better} {worse}": paired(scored[worse], scored[better], metric, seed, resamples)
-        for better, worse in combinations(order, 2)
-    }
-    told = dict(zip(combinations(order, 2), holm(pairs, primary="").values(), strict=True))
-    return Ranking(metric, tuple(_place(name, scored[name], metric, told, seed, resamples) for name in order), told)
+    pairs = holm(
+        {
+            (better, worse): paired(scored[worse], scored[better], metric, seed, resamples)
+            for better, worse in combinations(order, 2)
+        }
+    )
+    return Ranking(metric, tuple(_place(name, scored[name], metric, pairs, seed, resamples) for name in order), pairs)
 
 
 def _place(
@@ -73,7 +71,7 @@ def _place(
     beats = tuple(
         worse
         for (better, worse), change in pairs.items()
-        if better == name and change.p < LEVEL and change.excludes_zero and change.difference > 0
+        if better == name and change.p < SIGNIFICANT and change.excludes_zero and change.difference > 0
     )
     return Place(name, scores.values[metric], float(low), float(high), beats)
 

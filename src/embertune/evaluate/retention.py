@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from embertune.evaluate.bootstrap import Change, paired
+from embertune.evaluate.bootstrap import SIGNIFICANT, Change, paired
 from embertune.evaluate.score import Scores
-
-#: What the p-value is held against: the bundled pairs have 40 groups only, too few for the interval's word alone.
-SIGNIFICANT = 0.05
 
 Word = Literal["kept", "lost", "gained"]
 
@@ -27,8 +24,16 @@ class Retained:
     change: Change
 
     @property
+    def label(self) -> str:
+        """The metric without the name of the set."""
+        return self.metric.removeprefix(f"{self.name}-retention_")
+
+    @property
     def word(self) -> Word:
-        """`lost` or `gained` where interval and p-value say so, else `kept`: a change that chance may have made."""
+        """`lost` or `gained` where interval and p-value say so, else `kept`: a change that chance may have made.
+
+        The bundled pairs have 40 groups, too few for the interval's word alone.
+        """
         if not self.change.excludes_zero or self.change.p_value >= SIGNIFICANT:
             return "kept"
         return "gained" if self.change.difference > 0 else "lost"

@@ -149,6 +149,8 @@ def _chunk_conflicts(train: TrainSection) -> Iterator[Problem]:
 def _data_conflicts(recipe: Recipe) -> Iterator[Problem]:
     data = recipe.data
     yield from problems_of_augment(data.augment)
+    if recipe.evaluate.retention in ({}, ""):
+        yield Problem("evaluate.retention", "names no set", "write auto, a path, {name: path}, or null")
     if data.test == "none" and recipe.evaluate.primary not in (None, "auto"):
         yield Problem("evaluate.primary", "has no effect without test rows", "leave it out, or give data.test")
     shares = [share for share in (data.dev, data.test) if isinstance(share, float)]

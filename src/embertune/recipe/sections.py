@@ -331,7 +331,7 @@ class EvaluateSection(Section):
         "the similarity functions to measure under",
         "a list out of cosine, dot, manhattan, euclidean",
     )
-    retention: Auto | str | Mapping[str, str] | None = leaf(
+    retention: str | Mapping[str, str] | None = leaf(
         "auto",
         "what the model could do before and should still do, scored before and after; bundled are general pairs that "
         "come with embertune",

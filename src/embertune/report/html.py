@@ -73,7 +73,7 @@ def to_html(facts: Facts) -> str:
         sign=SIGNS.get(facts.proof.verdict, ""),
         primary=primary(found),
         how=HOW,
-        before=BEFORE.replace("`", ""),
+        before=BEFORE,
         main=_table(main, scale),
         further=_table(further, common_scale([row for _, _, rows in further for row in rows])),
         charts=charts(curves(facts.history, facts.metric, facts.best_step), told),

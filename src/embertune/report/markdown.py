@@ -101,9 +101,8 @@ def retention_table(retention: Sequence[Retained]) -> str:
 
 def _retained(one: Retained) -> str:
     change = f"{numbers.signed(one.change.difference)} {numbers.interval(one.change.low, one.change.high)}"
-    metric = one.metric.removeprefix(f"{one.name}-retention_")
     values = [numbers.number(one.before), numbers.number(one.after), change, one.word]
-    return "| " + " | ".join([code_cell(one.name), code_cell(metric), *values]) + " |"
+    return "| " + " | ".join([code_cell(one.name), code_cell(one.label), *values]) + " |"
 
 
 def _training(facts: Facts) -> Iterator[str]:
