@@ -11,6 +11,7 @@ from embertune.choose import Choice
 from embertune.data.findings import Finding
 from embertune.data.prepared import Note
 from embertune.evaluate.proof import Proof
+from embertune.evaluate.seen import Seen
 from embertune.recipe.advice import Advice
 from embertune.watch import LayerLine
 
@@ -36,7 +37,8 @@ class Facts:
     `history` holds the records of history.jsonl, `timing` seconds per stage, `rows` three parsed rows.
     `examples` false means that no text of the data may be shown: then `rows` is not drawn, nor are examples of notes.
     `metric` is the dev metric that steered training, None without dev. `negatives` is what audit.json keeps of mining.
-    `layers` is the table of layers, empty where nothing was trained, `advice` what to try next.
+    `layers` is the table of layers, empty where nothing was trained, `advice` what to try next,
+    `seen` what was seen on test beside figures; None where there is no test set.
     """
 
     title: str
@@ -60,3 +62,4 @@ class Facts:
     negatives: Mapping[str, Any] | None = None
     layers: Sequence[LayerLine] = ()
     advice: Sequence[Advice] = ()
+    seen: Seen | None = None

@@ -22,7 +22,8 @@ def keep_facts(facts: Facts, folder: Path) -> None:
     if not facts.examples:
         notes = [replace(note, examples=()) for note in facts.notes]
         findings = [replace(finding, examples=()) for finding in facts.findings]
-        facts = replace(facts, rows=(), notes=notes, findings=findings)
+        seen = replace(facts.seen, won=(), lost=(), neighbours=()) if facts.seen else None
+        facts = replace(facts, rows=(), notes=notes, findings=findings, seen=seen)
     write_json(folder / FACTS, to_jsonable_python(facts, inf_nan_mode="strings"))
 
 
