@@ -12,7 +12,8 @@ from embertune.evaluate.apart import Part, parts_of, renamed, scored_apart
 from embertune.evaluate.evalset import EvalSet, build_evalset
 from embertune.evaluate.score import Encode, Scores, headline, score
 from embertune.evaluate.shortened import at_length, named_at, once, scored_at
-from embertune.evaluate.similarity import SimilarityName
+from embertune.evaluate.sight import Shown
+from embertune.evaluate.similarity import SIMILARITIES, SimilarityName
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Scene:
 
     `parts` are items of test sets that are scored apart as well. `lengths`, longest first, are those to which vectors
     are cut off to score the test sets once more. `retention` holds what the model could do before.
+    `shown` says which items of test people are to see; None for none.
     """
 
     dev: EvalSet | None
@@ -29,6 +31,7 @@ class Scene:
     parts: tuple[Part, ...] = ()
     lengths: tuple[int, ...] = ()
     retention: tuple[EvalSet, ...] = ()
+    shown: Shown | None = None
 
     @property
     def dev_headline(self) -> str:
@@ -68,6 +71,24 @@ def with_dev(scene: Scene, dev: Prepared, reference: Prepared | None) -> Scene:
     return replace(scene, dev=build_evalset(dev, scene.dev.name, reference))
 
 
+def showing(scene: Scene, primary: str | None) -> Scene:
+    """The same scene, in which people are to see items of the set that `primary` is measured on (full name).
+
+    None is the headline of the first test set. Without test sets, nothing is shown.
+    """
+    if not scene.tests:
+        return scene
+    metric = primary or scene.test_headline
+    whole = {evalset.name: evalset for evalset in scene.tests}
+    cut = [at_length(evalset, length) for evalset in scene.tests for length in scene.lengths]
+    held = {evalset.name: (evalset, np.ones(len(evalset), dtype=bool)) for evalset in (*scene.tests, *cut)}
+    held |= {part.name: (whole[part.whole], part.items) for part in scene.parts}
+    name = max((name for name in held if metric.startswith(f"{name}_")), key=len)
+    words = metric.removeprefix(f"{name}_").split("_")
+    similarity = next((one for one in SIMILARITIES if one in words), scene.similarities[0])
+    return replace(scene, shown=Shown(metric, name, *held[name], similarity))
+
+
 def _same_classes(prepared: Prepared, train: Prepared) -> bool:
     return prepared.shape == "classes" and train.shape == "classes"
 
@@ -100,8 +121,9 @@ def measure(encode: Encode, scene: Scene, thresholds: Mapping[str, float] | None
     short: list[Scores] = []
     for evalset in scene.tests:
         vectors = once(encode) if scene.lengths else encode
-        whole[evalset.name] = score(vectors, evalset, scene.similarities, thresholds)
-        short += [scored_at(vectors, evalset, scene.similarities, length, thresholds) for length in scene.lengths]
+        whole[evalset.name] = score(vectors, evalset, scene.similarities, thresholds, scene.shown)
+        told = (thresholds, scene.shown)
+        short += [scored_at(vectors, evalset, scene.similarities, length, *told) for length in scene.lengths]
     return (*whole.values(), *(scored_apart(whole[part.whole], part) for part in scene.parts), *short)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from embertune.data.prepared import ShapeName
 from embertune.errors import ModelError
 from embertune.evaluate.evalset import EvalSet, FloatArray, IntArray
 from embertune.evaluate.metrics import EVALUATORS, Measured
+from embertune.evaluate.sight import Shown, Sight, look_at
 from embertune.evaluate.similarity import SimilarityName, Vectors, check_names
 from embertune.evaluate.statistic import Statistic, mean_of
 
@@ -27,6 +29,7 @@ class Scores:
     `values` has every metric, thresholds included; NaN where one is undefined. `items` has those that are means of
     per-item values, (items,) each, whose mean is the metric; `resample` what is needed to work out the others on any
     resample. `thresholds` are named without the set (`cosine_accuracy_threshold`), ready to be given for another set.
+    `seconds` is what encoding took, for a thousand texts; `sight` what was seen where somebody wanted to look.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Scores:
     groups: IntArray
     thresholds: dict[str, float]
     headline: str
+    seconds: float | None = None
+    sight: Sight | None = None
 
     def __len__(self) -> int:
         """The number of items."""
@@ -57,15 +62,19 @@ def score(
     evalset: EvalSet,
     similarities: Sequence[SimilarityName],
     thresholds: Mapping[str, float] | None = None,
+    shown: Shown | None = None,
 ) -> Scores:
     """Measure a model on a set under each similarity; the first of them is that of the headline.
 
     `thresholds`, from the Scores of dev, are used for labelled pairs; those not given are fitted on the set itself.
+    Items of the set are looked at, while their vectors are there, where `shown` is about it.
     Raises ModelError where the encoder gives anything but finite rows, one per text.
     """
     check_names(similarities)
     evaluator = EVALUATORS[evalset.shape]
+    began = time.perf_counter()
     embeddings = {role: _encoded(encode, texts, role, evalset.name) for role, texts in evalset.texts.items()}
+    seconds = 1000 * (time.perf_counter() - began) / evalset.texts_to_encode
     measured = evaluator.measure(embeddings, evalset, similarities, thresholds or {})
     prefix = f"{evalset.name}_"
     return Scores(
@@ -77,6 +86,8 @@ def score(
         groups=evalset.groups,
         thresholds=measured.thresholds,
         headline=headline(evalset.name, evalset.shape, similarities[0]),
+        seconds=seconds,
+        sight=look_at(embeddings, shown) if shown and shown.evalset.name == evalset.name else None,
     )
 
 

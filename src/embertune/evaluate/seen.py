@@ -68,7 +68,8 @@ class Seen:
 
     Texts are shortened, and absent where none may be shown: then `won`, `lost` and `neighbours` are empty. `won` and
     `lost` hold the items that moved most, largest movement first. `similarities` holds a sentence for each similarity
-    function that disagrees with the primary one, and one that says which is saved with the model.
+    function that disagrees with the primary one, and one that says which is saved with the model. `judged` says what
+    the values of won and lost items are: the name of a metric, or what stands for one that has no value per item.
     """
 
     metric: str
@@ -80,3 +81,4 @@ class Seen:
     neighbours: tuple[Neighbours, ...] = ()
     sizes: tuple[SizePoint, ...] = ()
     similarities: tuple[str, ...] = ()
+    judged: str = ""

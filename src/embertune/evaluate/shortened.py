@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from embertune.evaluate.evalset import EvalSet
 from embertune.evaluate.score import Encode, Scores, score
+from embertune.evaluate.sight import Shown
 from embertune.evaluate.similarity import SimilarityName, Vectors
 
 
@@ -33,6 +34,7 @@ def scored_at(
     similarities: Sequence[SimilarityName],
     length: int,
     thresholds: Mapping[str, float] | None = None,
+    shown: Shown | None = None,
 ) -> Scores:
     """The set with vectors of that length, as `encode(truncate_dim=length)` gives them: not brought to length 1 again.
 
@@ -44,7 +46,7 @@ def scored_at(
 
     mark = _mark(length)
     own = {name.removesuffix(mark): cut for name, cut in (thresholds or {}).items() if name.endswith(mark)}
-    return score(short, at_length(evalset, length), similarities, own)
+    return score(short, at_length(evalset, length), similarities, own, shown)
 
 
 def named_at(thresholds: Mapping[str, float], length: int) -> dict[str, float]:
