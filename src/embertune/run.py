@@ -172,7 +172,7 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         renew=mining_anew(planned.resolved.recipe, planned.encode, watch),
         prefix=cache,
         checkpoints=checkpoints_of(folder.file(CHECKPOINTS), planned.resolved.recipe.train, planned.course.per_epoch),
-        augment=copying(planned.data.sides, planned.resolved.recipe.seed),
+        augment=copying(planned.data.sides, planned.resolved.recipe.training_seed),
         dev=planned.data.sides.dev,
         error=between(start, f"{start.name}_{metric}") if start and metric != LOSS else None,
     )

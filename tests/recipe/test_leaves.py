@@ -19,7 +19,7 @@ data.negatives.model data.negatives.num_negatives data.negatives.range_min data.
 data.negatives.relative_margin data.negatives.absolute_margin data.negatives.max_score data.negatives.random
 data.negatives.every
 train.loss train.loss_options train.loss_options.scale train.loss_options.margin train.loss_options.symmetric
-train.loss_options.distance train.known_positives train.guide train.guide_margin train.epochs train.max_steps
+train.loss_options.distance train.known_positives train.guide train.guide_margin train.epochs train.seed train.max_steps
 train.batch_size train.learning_rate train.scale_rate train.optimizer train.optimizer_options
 train.optimizer_options.betas train.optimizer_options.epsilon train.optimizer_options.momentum
 train.optimizer_options.nesterov train.optimizer_options.alpha train.weight_decay train.schedule train.schedule_options

@@ -38,6 +38,7 @@ def _known_roles(prompts: Mapping[str, str]) -> Mapping[str, str]:
 
 RolePrompts = Annotated[Mapping[str, str], AfterValidator(_known_roles)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+SeedNumber = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 Texts = Annotated[tuple[str, ...], AS_TUPLE]
@@ -204,6 +205,12 @@ class TrainSection(Section):
     epochs: Auto | Annotated[float, Field(gt=0)] | None = leaf(
         "auto", "passes over the training rows", "auto, a number above 0, or null with train.max_steps"
     )
+    seed: SeedNumber | None = leaf(
+        None,
+        "decides what training draws, the order of batches, dropout and first weights of heads, and leaves only data "
+        "and splits to seed; null takes seed for these as well",
+        "null or a whole number from 0",
+    )
     max_steps: Annotated[int, Field(ge=1)] | None = leaf(
         None, "optimizer steps, instead of epochs", "null or a whole number of at least 1"
     )
@@ -346,7 +353,7 @@ class ReportSection(Section):
 
 
 class Recipe(Section):
-    """A whole experiment. `seed` decides every split, order and initial weight."""
+    """A whole experiment. `seed` decides over the data and, where `train.seed` is null, over what training draws."""
 
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
@@ -354,4 +361,9 @@ class Recipe(Section):
     guard: GuardSection = GuardSection()
     evaluate: EvaluateSection = EvaluateSection()
     report: ReportSection = ReportSection()
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = leaf(0, "decides splits, order and dropout", "a whole number from 0")
+    seed: SeedNumber = leaf(0, "decides splits, order and dropout", "a whole number from 0")
+
+    @property
+    def training_seed(self) -> int:
+        """The seed of what training draws; splits, samples and mining go by `seed`."""
+        return self.seed if self.train.seed is None else self.train.seed

@@ -90,7 +90,7 @@ def plan_course(train: Prepared, recipe: Recipe, frozen: Frozen = NOTHING) -> Co
     assert isinstance(settings.batch_size, int)
     sampler = sampler_of(recipe.train, train.shape)
     plan = batches_of(train, recipe, sampler)
-    first = plan(recipe.seed, 0)
+    first = plan(recipe.training_seed, 0)
     if not first:
         raise TrainingError("train", "no batch of two rows can be made", "give more rows, or rows with different texts")
     lengths, batches = _lengths(plan, recipe, len(first))
@@ -117,7 +117,7 @@ def stream_of(train: Prepared, recipe: Recipe, course: Course, steps: tuple[int,
 
     passes = own if origin else as_planned(plan, course.batches_of_epochs)
     first, last = (min(course.batches, step * course.accumulate) for step in steps)
-    return Stream(passes, recipe.seed, last - origin, first - origin)
+    return Stream(passes, recipe.training_seed, last - origin, first - origin)
 
 
 def _in_phases(course: Course, renewals: Sequence[int], frozen: Frozen, thaw: ThawSection | None) -> Course:
@@ -138,11 +138,11 @@ def _lengths(plan: Callable[[int, int], Batches], recipe: Recipe, first: int) ->
     if settings.max_steps is not None:
         batches = settings.max_steps * settings.accumulate
         while sum(lengths) < batches:
-            lengths.append(len(plan(recipe.seed, len(lengths))))
+            lengths.append(len(plan(recipe.training_seed, len(lengths))))
         return tuple(lengths), batches
     assert isinstance(settings.epochs, int | float)
     whole = int(settings.epochs)
-    lengths += [len(plan(recipe.seed, epoch)) for epoch in range(1, math.ceil(settings.epochs))]
+    lengths += [len(plan(recipe.training_seed, epoch)) for epoch in range(1, math.ceil(settings.epochs))]
     batches = sum(lengths[:whole])
     if settings.epochs > whole:
         batches += max(1, round(lengths[whole] * (settings.epochs - whole)))

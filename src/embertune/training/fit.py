@@ -47,7 +47,7 @@ def fit(
 ) -> Fit:
     """Train `model` in place by the resolved `recipe`, and leave it in its best state on dev.
 
-    `course` is what `plan_course` says, where it was asked already. Dropout and order depend on `recipe.seed` alone.
+    `course` is what `plan_course` says, where it was asked already. All that is drawn is by `recipe.training_seed`.
     Raises `TrainingError` for a model whose weights are not finite.
     """
     course = course or plan_course(train, recipe, find_frozen(find_layers(model), recipe.train.freeze))

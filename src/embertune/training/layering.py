@@ -34,7 +34,7 @@ def foresee(model: SentenceTransformer, recipe: Recipe, course: Course) -> tuple
     assert name != "auto"
     heads: Mapping[str, nn.Parameter] = {}
     if LOSSES[name].fixed_length:
-        heads = head_parameters(build_loss(name, model, loss_options(recipe.train), recipe.seed), model)
+        heads = head_parameters(build_loss(name, model, loss_options(recipe.train), recipe.training_seed), model)
     return Layering(model, heads, recipe.train, course).lines()
 
 

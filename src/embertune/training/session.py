@@ -179,7 +179,7 @@ class Session:
         assert settings.loss != "auto"
         masking = masking_of(self.train, self.recipe, self.around.encode)
         more = (masking, weights_of(self.train, self.recipe))
-        loss = build_loss(settings.loss, self.model, loss_options(settings), self.recipe.seed, *more)
+        loss = build_loss(settings.loss, self.model, loss_options(settings), self.recipe.training_seed, *more)
         loss = nested(loss, self.model, settings.matryoshka)
         assert settings.chunk != "auto"
         return loss if settings.chunk is None else ChunkedLoss(loss, self.model, settings.chunk)
@@ -383,7 +383,7 @@ def host_arguments(recipe: Recipe, folder: str, first: int = 0) -> Any:
     try:
         return arguments(
             folder=folder,
-            seed=recipe.seed + first,  # every phase has dropout of its own
+            seed=recipe.training_seed + first,  # every phase has dropout of its own
             batch_size=settings.batch_size,
             accumulate=settings.accumulate,
             extra=dict(settings.extra),

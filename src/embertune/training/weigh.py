@@ -197,7 +197,7 @@ def _loss(model: SentenceTransformer, recipe: Recipe) -> nn.Module:
     """The loss as it will be, with a mask that marks nothing, where there will be one: what it keeps is the same."""
     assert recipe.train.loss != "auto"
     masking = Masking(None) if recipe.train.known_positives == "mask" else None
-    loss = build_loss(recipe.train.loss, model, loss_options(recipe.train), recipe.seed, masking)
+    loss = build_loss(recipe.train.loss, model, loss_options(recipe.train), recipe.training_seed, masking)
     return nested(loss, model, recipe.train.matryoshka).to(model.device)
 
 
