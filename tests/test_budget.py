@@ -84,9 +84,9 @@ def test_an_item_that_joins_dev_moves_few_others(tiny_model: Any) -> None:
 
 @pytest.mark.parametrize("budget", [None, 1.0])
 def test_all_of_dev_is_measured_where_the_budget_allows_it(tiny_model: Any, budget: float | None) -> None:
-    planned = made(tiny_model(), pairs(2_000), pairs(300, 2_000), guard__budget=budget, guard__eval_every="0.5 epoch")
+    planned = made(tiny_model(), pairs(2_000), pairs(250, 2_000), guard__budget=budget, guard__eval_every="0.5 epoch")
     assert planned.looks is not None
-    assert planned.looks.items == planned.looks.of == 300
+    assert planned.looks.items == planned.looks.of == 250
     assert notes(planned) == []
 
 
@@ -175,14 +175,14 @@ def test_rows_that_stay_out_of_a_pass_are_not_counted_as_trained(tiny_model: Any
 
 
 def test_where_the_loss_on_dev_rows_steers_all_of_its_rows_are_counted(tiny_model: Any) -> None:
-    leaves = {"guard__eval_every": "10 steps", "guard__budget": None}
+    leaves = {"guard__eval_every": "2 steps", "guard__budget": None, "train__epochs": 4}
     by_metric, by_loss = (
         made(tiny_model(), pairs(640), pairs(200, 640), guard__metric=metric, **leaves) for metric in ("auto", "loss")
     )
     assert by_metric.looks is not None
     assert by_loss.looks is not None
     assert by_loss.looks.number == by_metric.looks.number
-    more = (by_loss.looks.share - by_metric.looks.share) / by_metric.looks.number
-    tokens = by_loss.looks.tokens / 200  # of a row of dev, which are alike
-    trained = 640 * tokens
-    assert more == pytest.approx((200 - 24) * tokens / trained, rel=0.1)
+    assert (by_loss.looks.later, by_metric.looks.later) == (0, 4)
+    chosen = by_metric.looks.later * 200  # rows of dev encoded to choose among states
+    more = by_loss.looks.number * (200 - 24) - chosen  # rows of dev are as long as those that are trained
+    assert by_loss.looks.share - by_metric.looks.share == pytest.approx(more / (4 * 640), abs=0.01)

@@ -43,17 +43,22 @@ _BIASED = {
 
 @dataclass(frozen=True)
 class Looks:
-    """What looking at dev takes: `number` looks at `items` of `of` items, `tokens` each, `share` of those trained."""
+    """What looking at dev takes: `items` of `of` items, `tokens` each time, of those trained a `share` in all.
+
+    It is done `number` times in training, and at most `later` times to choose what is saved.
+    """
 
     number: int
     items: int
     of: int
     tokens: int
     share: float
+    later: int = 0
 
     def __str__(self) -> str:
         part = f"{self.items:,} of {self.of:,}" if self.items < self.of else f"all {self.of:,}"
-        return f"{self.number} looks at {part} dev items encode {self.share:.1%} of the tokens that are trained"
+        number = f"{self.number} looks in training and {self.later} to choose" if self.later else f"{self.number} looks"
+        return f"{number} at {part} dev items encode {self.share:.1%} of the tokens that are trained"
 
 
 @dataclass(frozen=True)
@@ -133,13 +138,13 @@ def within_budget(made: Within, plain: Prepared, facts: Facts, count: Count) -> 
     dev = made.scene.dev
     assert dev is not None
     tokens = _tokens(dev, count)
-    spent = number * (tokens + spending.probes)
+    spent = number * spending.probes + (number + spending.later) * tokens
     share = spent / spending.trained
-    looks = Looks(number, len(dev), len(whole), tokens, share)
+    looks = Looks(number, len(dev), len(whole), tokens, share, spending.later)
     notes = [*made.data.sides.notes]
     if dev.texts_to_encode < whole.texts_to_encode:
         notes.append(_note(looks, dev, whole))
-    if spent > spending.limit(every):
+    if recipe.guard.budget is not None and share > recipe.guard.budget:
         text = f"{looks}, more than guard.budget: {recipe.guard.budget:g}; fewer looks or items would tell too little"
         notes.append(Note("dev", text))
     data = replace(made.data, sides=replace(made.data.sides, notes=tuple(notes)))

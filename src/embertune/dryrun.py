@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Estimate:
     """What a run would take: steps, seconds, bytes at the peak, on disk, and of frozen layers' states in the cache.
 
     `checkpoints` are at most so many bytes more on disk, while training goes on. `looks` says what looking at dev
-    takes; empty without dev.
+    takes; empty without dev. With several `seeds`, `steps` are those of one, seconds and disk of all together.
     """
 
     steps: int
@@ -43,15 +43,17 @@ class Estimate:
     states: float = 0.0
     looks: str = ""
     checkpoints: float = 0.0
+    seeds: int = 1
 
     def lines(self) -> list[tuple[str, str]]:
         """For people to read."""
         kept = f", {self.states / 2**20:,.0f} MiB of states of frozen layers in the cache" if self.states else ""
         more = f", and {self.checkpoints / 2**20:,.0f} MiB of checkpoints until it is finished"
+        several = f" for each of {self.seeds} seeds" if self.seeds > 1 else ""
         return [
-            ("steps", f"{self.steps:,}"),
+            ("steps", f"{self.steps:,}{several}"),
             *([("dev", self.looks)] if self.looks else []),
-            ("time", f"about {_rough(self.seconds)}, training and measuring"),
+            ("time", f"about {_rough(self.seconds)}, training and measuring{several and ', all seeds together'}"),
             ("memory", f"about {self.memory / 2**30:.1f} GiB beside the program itself"),
             ("disk", f"about {self.disk / 2**20:,.0f} MiB in the run folder{more if self.checkpoints else ''}{kept}"),
         ]
@@ -71,8 +73,11 @@ class Preview:
         return asdict(self)
 
 
-def dry_run(recipe: Recipe, watch: Watcher) -> Preview:
-    """Do all that comes before training, and estimate the rest from a few texts encoded on this machine."""
+def dry_run(recipe: Recipe, watch: Watcher, seeds: int = 1) -> Preview:
+    """Do all that comes before training, and estimate the rest from a few texts encoded on this machine.
+
+    With several `seeds`, what they take together is estimated.
+    """
     planned = plan(recipe, None, None, watch)
     resolved = planned.resolved
     rows = describe(planned.data.sides.train) if recipe.report.examples else []
@@ -80,7 +85,12 @@ def dry_run(recipe: Recipe, watch: Watcher) -> Preview:
         if note.stage == "augment" and recipe.report.examples:
             for example in note.examples[:1]:
                 watch.note(f"for example: {example}")
-    return Preview(to_yaml(resolved.recipe, resolved.reasons), rows, planned.layers, estimate(planned))
+    return Preview(to_yaml(resolved.recipe, resolved.reasons), rows, planned.layers, times(estimate(planned), seeds))
+
+
+def times(one: Estimate, seeds: int) -> Estimate:
+    """What so many runs take, one after the other."""
+    return replace(one, seconds=one.seconds * seeds, disk=one.disk * seeds, seeds=seeds)
 
 
 def estimate(planned: Plan) -> Estimate:
@@ -107,7 +117,7 @@ def estimate(planned: Plan) -> Estimate:
 
 
 def checkpoints(planned: Plan) -> float:
-    """Bytes of the checkpoints that stay and of the one that is being written, each with a best state of its own."""
+    """Bytes of the checkpoints that stay and of the one that is being written, each with best state and average."""
     train, model = planned.resolved.recipe.train, planned.built.model
     if train.keep_checkpoints is None:
         return 0.0
@@ -115,7 +125,7 @@ def checkpoints(planned: Plan) -> float:
     whole = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for name, p in model.named_parameters() if name not in frozen)
     learned = whole + trained * (OPTIMIZERS[train.optimizer].kept + (train.average is not None))
-    best = whole if planned.scene.dev else 0
+    best = 2 * whole if planned.scene.dev else 0
     if planned.resolved.recipe.guard.on_overfit == "regularise":
         best += learned
     return float(FLOAT * (train.keep_checkpoints + 1) * (learned + best))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ def keep(out: Path, proof: Proof, choice: Choice, further: Mapping[str, Any]) ->
     `further` has what else is kept in it, ready for JSON: thresholds, seconds by stage, the size of the baseline and of
     the trained model, what the guard saw and what to try next.
     """
-    record = {**proof.as_record(), "chosen": choice.chosen, "reason": choice.reason, **further}
+    tried = [asdict(one) for one in choice.candidates]
+    record = {**proof.as_record(), "chosen": choice.chosen, "reason": choice.reason, "candidates": tried, **further}
     write_json(out / METRICS, record)
     return read_result(out)
 

@@ -10,21 +10,23 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from embertune.choose import Choice, choose
+from embertune.candidates import Start, settle_on
+from embertune.choose import Choice
 from embertune.data.prepare import Given
 from embertune.engine.pack import unpack
 from embertune.enlarge import copying
-from embertune.evaluate.between import between, said
+from embertune.evaluate.between import Between, between, said
 from embertune.evaluate.proof import Proof, prove
 from embertune.evaluate.retention import retained
 from embertune.evaluate.scene import measure, measure_dev, measure_retention, short, thresholds_at_lengths
 from embertune.evaluate.score import Scores
 from embertune.model.prompts import column_prompts
 from embertune.model.save import save
+from embertune.model.states import copied
 from embertune.negatives import mining_anew
 from embertune.plan import Plan, inputs, plan, read, with_audit, with_own_loss
 from embertune.recipe import Recipe
-from embertune.record import Clock, facts_of_run, further, write_start
+from embertune.record import Clock, facts_of_run, further, seen_of, write_start
 from embertune.report import to_card, write
 from embertune.report.facts import Facts
 from embertune.report.kept import keep_facts
@@ -87,20 +89,25 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
 
         watch.stage("baseline", ", ".join(evalset.name for evalset in planned.scene.tests) or "no test rows")
         base_dev, baseline, before = as_it_came(planned)
+        start = start_of(planned, base_dev, before)
         clock.mark("baseline")
 
         watch.stage("train", f"{len(planned.data.sides.train):,} rows, {planned.course.steps:,} steps")
         fitted = teach(planned, folder, base_dev, loss, watch)
-        choice = choice_of(planned, fitted)
         clock.mark("train")
+
+        choice, after = settle_on(planned, fitted, start)
+        clock.mark("choose")
 
         watch.stage("measure", f"{choice.chosen}: {choice.reason}")
         cuts = cuts_for_test(planned, look(planned)) if thresholds(base_dev) else {}
-        proof = with_retention(planned, choice, before, proved(planned, choice, baseline, cuts))
+        tuned = on_test(planned, choice, baseline, cuts)
+        proof = with_retention(proved(planned, baseline, tuned), before, after, recipe.seed)
+        seen = seen_of(planned, proof, baseline, tuned)
         clock.mark("measure")
 
         watch.stage("save", str(folder.path))
-        facts = facts_of_run(planned, folder, fitted, choice, proof, clock)
+        facts = dataclasses.replace(facts_of_run(planned, folder, fitted, choice, proof, clock), seen=seen)
         put_down(facts, planned.built.model, folder)
         result = keep(folder.path, proof, choice, further(facts, cuts, planned.smaller.record()))
         forget_checkpoints(folder.path)
@@ -122,23 +129,30 @@ def as_it_came(planned: Plan) -> tuple[Scores | None, tuple[Scores, ...], tuple[
         return dev, tests, measure_retention(planned.encode, planned.scene)
 
 
-def choice_of(planned: Plan, fitted: Fit) -> Choice:
-    """Which state is saved, and why."""
+def start_of(planned: Plan, dev: Scores | None, retention: tuple[Scores, ...]) -> Start:
+    """The model before training, to choose against."""
     metric = planned.resolved.recipe.guard.metric
-    return choose(fitted.best_step, fitted.steps, metric, smaller=bool(planned.smaller))
+
+    def score() -> Dev:
+        return told_by(look(planned), metric)
+
+    return Start(copied(planned.built.model), told_by(dev, metric), retention, score, error_of(dev, metric))
 
 
-def proved(planned: Plan, choice: Choice, baseline: tuple[Scores, ...], cuts: Mapping[str, Any]) -> Proof:
+def on_test(planned: Plan, choice: Choice, baseline: tuple[Scores, ...], cuts: Mapping[str, Any]) -> tuple[Scores, ...]:
+    """The chosen state on test: what was measured already, where that is the model as it came."""
+    return baseline if choice.chosen == "base" else measure(planned.encode, planned.scene, cuts)
+
+
+def proved(planned: Plan, baseline: tuple[Scores, ...], tuned: tuple[Scores, ...]) -> Proof:
     """The chosen state on test against the model as it came."""
-    tuned = baseline if choice.chosen == "base" else measure(planned.encode, planned.scene, cuts)
     recipe = planned.resolved.recipe
     return prove(baseline, tuned, recipe.evaluate.primary, recipe.seed)
 
 
-def with_retention(planned: Plan, choice: Choice, before: tuple[Scores, ...], proof: Proof) -> Proof:
+def with_retention(proof: Proof, before: tuple[Scores, ...], after: tuple[Scores, ...], seed: int) -> Proof:
     """The proof with what the chosen state can still do of what the model could `before`."""
-    after = before if choice.chosen == "base" else measure_retention(planned.encode, planned.scene)
-    return dataclasses.replace(proof, retention=retained(before, after, planned.resolved.recipe.seed))
+    return dataclasses.replace(proof, retention=retained(before, after, seed))
 
 
 def put_down(facts: Facts, model: SentenceTransformer, folder: RunDir) -> None:
@@ -174,7 +188,7 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         checkpoints=checkpoints_of(folder.file(CHECKPOINTS), planned.resolved.recipe.train, planned.course.per_epoch),
         augment=copying(planned.data.sides, planned.resolved.recipe.training_seed),
         dev=planned.data.sides.dev,
-        error=between(start, f"{start.name}_{metric}") if start and metric != LOSS else None,
+        error=error_of(start, metric),
     )
     with reporting(planned.resolved.recipe, folder.path, planned.built.model, watch.note) as tell:
         around = dataclasses.replace(around, tell=tell)
@@ -197,6 +211,11 @@ def told_by(dev: Scores | None, metric: str | None) -> Dev:
     if dev is None or metric is None:
         return Dev({})
     return Dev(short(dev.name, dev), said(dev, f"{dev.name}_{metric}") if metric != LOSS else None)
+
+
+def error_of(dev: Scores | None, metric: str | None) -> Between | None:
+    """How sure a change of `metric` between two looks at dev is; None where dev does not measure it."""
+    return between(dev, f"{dev.name}_{metric}") if dev and metric != LOSS else None
 
 
 def cuts_for_test(planned: Plan, dev: Scores | None) -> Mapping[str, Any]:

@@ -75,7 +75,7 @@ def test_dev_falls_to_the_least_items_before_patience_has_nothing_to_wait_for() 
 
 
 def test_a_small_run_has_five_looks_of_which_all_together_encode_no_more_than_is_free() -> None:
-    made = spending(items=200, steps=20)
+    made = spending(items=150, steps=20)
     assert made.looks(made.interval()) - 1 == FEW
     assert made.items(made.interval()) is None
     assert 0.15 * made.trained < spent(made, made.interval()) * made.trained < FREE

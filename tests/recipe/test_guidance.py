@@ -79,6 +79,8 @@ FIRED: list[tuple[Facts, dict[str, Any], str, Any, str]] = [
     (facts(distance=FAR, blocks=6), {}, "train.layer_decay", 0.891, "3.00 pieces a word, 2.0% of them unknown: far"),
     (facts(distance=NEAR, blocks=6), {}, "train.layer_decay", None, "one rate for all layers"),
     (facts("scored", rows=40_000), {"train.epochs": 2}, "train.save_every", "125 steps", "10 times in a run"),
+    (facts(), {}, "train.keep_general", (0.25, 0.5, 0.75), "tried on dev after training"),
+    (facts(), {"model.layers": 3}, "train.keep_general", None, "nothing to choose a share by, or nothing to mix with"),
     (facts(rows=640), {"train.epochs": 1}, "guard.eval_every", "2 steps", "100 tokens a look at all 50 items"),
     (facts(), {}, "guard.min_change", "1 standard error", "a gain that chance may make"),
     (facts(), {"guard.patience": None}, "guard.min_change", None, "no patience"),
@@ -106,7 +108,9 @@ def test_each_rule_fires_for_its_facts_and_gives_value_and_reason(place: int) ->
 
 def test_every_rule_that_is_not_plain_arithmetic_names_its_source() -> None:
     without = [rule.setting for rule in RULES if not rule.source]
-    assert without == ["train.epochs", "train.save_every", "guard.min_change", "guard.metric", "evaluate.primary"]
+    assert without == [
+        "train.epochs", "train.save_every", "train.keep_general", "guard.min_change", "guard.metric", "evaluate.primary"
+    ]  # fmt: skip
 
 
 def test_of_two_rules_that_hold_the_first_decides() -> None:
@@ -120,7 +124,7 @@ def test_what_the_user_said_is_never_decided_otherwise() -> None:
         "train.loss": "triplet", "train.batch_size": 24, "train.epochs": 2.5, "train.learning_rate": 4e-5,
         "guard.eval_every": "7 steps", "guard.metric": "dot_x", "evaluate.primary": "b-test_cosine_x",
         "guard.patience": "2 epochs", "guard.min_change": 0.002, "train.save_every": "7 steps",
-        "evaluate.retention": None,
+        "evaluate.retention": None, "train.keep_general": 0.3,
     }  # fmt: skip
     resolved = decided(facts("triplets", 30_000), **said)
     assert {path: get(resolved.recipe, path) for path in said} == said

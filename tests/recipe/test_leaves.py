@@ -28,7 +28,7 @@ train.schedule_options.patience train.warmup train.floor train.gradient_clip tra
 train.matryoshka.dimensions train.matryoshka.weights train.chunk train.layer_decay train.layer_rates train.freeze
 train.freeze.layers train.freeze.embeddings train.freeze.patterns train.unfreeze train.unfreeze.every
 train.unfreeze.layers train.unfreeze.until train.unfreeze.embeddings train.unfreeze.warmup train.unfreeze.patience
-train.prefix_cache train.average train.save_every train.keep_checkpoints train.precision train.report_to train.extra
+train.prefix_cache train.average train.keep_general train.save_every train.keep_checkpoints train.precision train.report_to train.extra
 guard.eval_every guard.patience guard.min_change guard.metric guard.budget guard.on_overfit guard.remedies
 evaluate.primary evaluate.similarity evaluate.retention
 report.examples

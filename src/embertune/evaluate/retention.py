@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from embertune.evaluate.between import between, said
 from embertune.evaluate.bootstrap import SIGNIFICANT, Change, paired
 from embertune.evaluate.score import Scores
 
@@ -50,3 +53,15 @@ def retained(before: Sequence[Scores], after: Sequence[Scores], seed: int) -> tu
         values = (one.values[one.headline], other.values[other.headline])
         found.append(Retained(name, one.headline, len(one), *values, change))
     return tuple(found)
+
+
+def difference_of(before: Sequence[Scores], after: Sequence[Scores]) -> tuple[float, float]:
+    """By how much one model does better than another, on average over sets, and the standard error of that.
+
+    By each set's headline metric, paired item by item; items of different sets are independent.
+    """
+    differences, errors = [], []
+    for one, other in zip(before, after, strict=True):
+        differences.append(other.values[one.headline] - one.values[one.headline])
+        errors.append(between(one, one.headline)(said(one, one.headline), said(other, one.headline)))
+    return float(np.mean(differences)), float(np.sqrt(np.square(errors).sum()) / len(errors))

@@ -16,17 +16,19 @@ ENOUGH = 683
 #: Items from which a bootstrap interval holds what it says (docs/lab.md).
 LEAST = 300
 #: Tokens that up to `FEW` looks together may encode whatever the share: those of some thousand short texts.
-FREE = 100_000
+FREE = 20_000
 #: Looks in a run, without the first one before training. With fewer than `FEW`, patience has nothing to wait for.
 MOST, FEW, FEWEST = 20, 5, 2
-#: Rows of each side that a look probes: one in `ONE_IN` of those the run trains on, between these two. Twenty looks at
-#: two sides then encode 4 % of what is trained, in runs that are not small.
-PROBED, ONE_IN = (24, 256), 1_000
+#: Rows of each side that a look probes. A small run has one for each hundred it trains on, from the first of these to
+#: the second; a large one for each thousand, up to the third: twenty looks at two sides then encode 4 % of what is
+#: trained.
+PROBED = (12, 24, 256)
 
 
 def probed_rows(trained: int) -> int:
     """How many rows of each side a look probes in a run that trains on so many, passes counted."""
-    return min(PROBED[1], max(PROBED[0], trained // ONE_IN))
+    least, enough, most = PROBED
+    return max(least, min(enough, trained // 100), min(most, trained // 1_000))
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Cost:
 class Spending:
     """A run of `steps`, that trains on `trained` tokens; looks may encode `share` of them, None for any number.
 
-    Of dev so many rows are probed as `steering` says, where their loss steers.
+    Of dev so many rows are probed as `steering` says, where their loss steers. Once training is over, so many states
+    are looked at as `later` says, to choose among them; without probes.
     """
 
     cost: Cost
@@ -66,6 +69,7 @@ class Spending:
     trained: float
     share: float | None
     steering: int = 0
+    later: int = 0
 
     def interval(self) -> int:
         """Steps from one look to the next."""
@@ -97,10 +101,11 @@ class Spending:
 
     def allowed(self, every: int) -> float:
         """Tokens of dev that a look may encode."""
-        return self.limit(every) / self.looks(every) - self.probes
+        looks = self.looks(every)
+        return (self.limit(every) - looks * self.probes) / (looks + self.later)
 
     def looks(self, every: int) -> int:
-        """How often dev is measured in the run, the first time before its first step."""
+        """How often dev is measured in training, the first time before its first step."""
         return 1 + math.ceil(self.steps / every)
 
     def _affordable(self, every: int) -> float:

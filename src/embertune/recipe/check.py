@@ -14,6 +14,7 @@ from embertune.recipe.extra import problems_of_extra
 from embertune.recipe.freezing import problems_of_freezing, problems_of_rates
 from embertune.recipe.guarding import problems_of_guard
 from embertune.recipe.losses import LOSSES
+from embertune.recipe.mixing import problems_of_mixing
 from embertune.recipe.near import did_you_mean
 from embertune.recipe.negatives import problems_of_negatives
 from embertune.recipe.options import filled, problems_of_options
@@ -123,7 +124,10 @@ def _conflicts(recipe: Recipe) -> Iterator[Problem]:
     yield from problems_of_extra(train.extra)
     yield from _data_conflicts(recipe)
     yield from problems_of_negatives(recipe.data.negatives, recipe.train.guide)
-    yield from problems_of_guard(recipe.guard, dev=recipe.data.dev != "none")
+    dev = recipe.data.dev != "none"
+    yield from problems_of_guard(recipe.guard, dev=dev)
+    smaller = model.layers is not None or model.dimensions is not None
+    yield from problems_of_mixing(train.keep_general, dev=dev, smaller=smaller, metric=recipe.guard.metric)
 
 
 def _loss_conflicts(train: TrainSection) -> Iterator[Problem]:

@@ -23,6 +23,9 @@ def misfits_of_data(recipe: Recipe, facts: Facts) -> Iterator[Problem]:
     if facts.looking is None and recipe.guard.on_overfit != "stop":
         found = f"found {recipe.guard.on_overfit}, and there are no dev rows"
         yield Problem("guard.on_overfit", found, "leave it out, or give data.dev")
+    if facts.looking is None and isinstance(recipe.train.keep_general, tuple):
+        found = f"found {list(recipe.train.keep_general)}, and there are no dev rows to choose by"
+        yield Problem("train.keep_general", found, "write one share, or give data.dev")
     prompts = recipe.model.prompts
     for role in prompts if isinstance(prompts, Mapping) else ():
         if role not in facts.roles:

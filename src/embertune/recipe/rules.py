@@ -15,6 +15,7 @@ from typing import Any
 from embertune.recipe.budget import ENOUGH, Cost, Spending
 from embertune.recipe.distance import Distance
 from embertune.recipe.losses import LOSSES
+from embertune.recipe.mixing import TRIED, looks_of_choice
 from embertune.recipe.positives import keeps_apart
 from embertune.recipe.saving import LEAST_STEPS, TIMES
 from embertune.recipe.sections import Recipe
@@ -152,13 +153,18 @@ def spending_of(facts: Facts, recipe: Recipe) -> Spending:
     rows, batches = facts.first_pass or (recipe.train.batch_size, 1)
     trained = steps * recipe.train.accumulate * rows / batches * facts.looking.row
     steering = ENOUGH if recipe.guard.metric == "loss" else 0
-    return Spending(facts.looking, math.ceil(steps), trained, recipe.guard.budget, steering)
+    later = 0 if recipe.guard.metric == "loss" else looks_of_choice(recipe.train.keep_general)
+    return Spending(facts.looking, math.ceil(steps), trained, recipe.guard.budget, steering, later)
 
 
 def interval_of(facts: Facts, recipe: Recipe) -> int:
     """Steps from one look at dev to the next, as the recipe says."""
     assert recipe.guard.eval_every not in (None, "auto")
     return parse_span(recipe.guard.eval_every).in_steps(steps_per_epoch(facts, recipe))
+
+
+def _smaller(recipe: Recipe) -> bool:
+    return recipe.model.layers is not None or recipe.model.dimensions is not None
 
 
 def _eval_every(facts: Facts, recipe: Recipe) -> str:
@@ -316,6 +322,17 @@ RULES: tuple[Rule, ...] = (
         f"{TIMES} times in a run, and no more often than every {LEAST_STEPS} steps, which are quickly done again",
         "",
     ),
+    Rule(
+        "train.keep_general",
+        When(
+            "there is a dev set and a metric that steers; the model keeps its size",
+            lambda f, r: f.looking is not None and r.guard.metric != "loss" and not _smaller(r),
+        ),
+        Value(f"`{list(TRIED)}`", lambda _facts, _recipe: TRIED),
+        "tried on dev after training; one within its noise is taken where it wins back what was lost",
+        "Wortsman et al. 2022, arXiv:2109.01903, section 3",
+    ),
+    Rule("train.keep_general", OTHERWISE, _const(None), "nothing to choose a share by, or nothing to mix with", ""),
     Rule(
         "guard.eval_every",
         When("there is a dev set", lambda f, _: f.looking is not None),

@@ -12,6 +12,7 @@ from embertune.recipe.balancing import Balance
 from embertune.recipe.freezing import Freeze, Unfreeze
 from embertune.recipe.guarding import GuardSection
 from embertune.recipe.losses import LossName
+from embertune.recipe.mixing import KeepGeneral
 from embertune.recipe.negatives import NegativesSection
 from embertune.recipe.optimizers import OptimizerName, OptimizerOptions
 from embertune.recipe.reporting import ReportTo
@@ -300,6 +301,12 @@ class TrainSection(Section):
         None,
         "keep a moving average of the weights with this decay; it is what dev measures and what is saved",
         "null or a number between 0 and 1, such as 0.999",
+    )
+    keep_general: KeepGeneral = leaf(
+        "auto",
+        "how much of the model as it came is mixed into the weights that are saved, so that it keeps what it could do; "
+        "of several shares the one that keeps most where dev falls by no more than a standard error; auto tries three",
+        "auto, null, a share such as 0.3, or a list of up to three to choose from, such as [0.2, 0.4]",
     )
     save_every: EveryText | None = leaf(
         "auto",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sentence_transformers import SentenceTransformer
+from torch import Tensor
 
 from embertune.data.prepared import Note, Prepared
 from embertune.model.freezing import find_frozen
@@ -15,6 +17,7 @@ from embertune.training.checkpoint import Found
 from embertune.training.course import Course, plan_course
 from embertune.training.diagnosis import Diagnosis
 from embertune.training.finite import refuse
+from embertune.training.looking import Dev
 from embertune.training.masked import masked_note
 from embertune.training.remedies import Remedy
 from embertune.training.session import Session, Surroundings
@@ -28,7 +31,8 @@ class Fit:
 
     `best_step` is 0 where nothing beat the model as it came; `notes` tell of what was masked and what was skipped,
     `layers` of what was trained. `diagnosis` is that of the last look. `skipped` steps changed nothing, because
-    something in them was not finite.
+    something in them was not finite. `dev` is what the best look said, `average` the mean of the states that were the
+    best at their time, None for fewer than two.
     """
 
     steps: int
@@ -40,6 +44,8 @@ class Fit:
     remedies: tuple[Remedy, ...] = ()
     diagnosis: Diagnosis | None = None
     skipped: int = 0
+    dev: Dev | None = None
+    average: Mapping[str, Tensor] | None = None
 
 
 def fit(
@@ -73,4 +79,6 @@ def fit(
     notes = (*masked_note(session.masked, session.negatives), *session.treatment.notes())
     layers, treatment = session.layers.lines(done=True), session.treatment
     told = (notes, layers, tuple(treatment.remedies), session.looking.diagnosis, treatment.skips.total)
-    return Fit(session.done, best.step if best else session.done, session.stopped, seconds, *told)
+    kept = (session.looking.best_dev, session.keeper.average.tensors if session.keeper.average else None)
+    step = best.step if best else session.done
+    return Fit(session.done, step, session.stopped, seconds, *told, *kept)

@@ -117,6 +117,12 @@ class Looking:
         """The dev metric at the best look."""
         return self._shown(self.stopping.best.value) if self.stopping.best else None
 
+    @property
+    def best_dev(self) -> Dev | None:
+        """What dev said at the best look, by the metric that steers."""
+        metric, value = self.guard.metric, self.best
+        return None if metric is None or value is None else Dev({metric: value}, self._best.items)
+
     def stepped(self, loss: float, norm: float) -> None:
         """A step is done, with that loss and norm of gradients; what is not finite is counted elsewhere."""
         steps = self._steps

@@ -333,7 +333,7 @@ class Session:
             dev = self.around.score() if step else self.around.base
             seen = self.looking.see(self._moment(step), dev, self.probe())
             if seen.decision.best:
-                self.keeper.keep(self.model)
+                self.keeper.keep(self.model, trained=step > 0)
         if seen.decision.best and self.treatment.goes_back:
             self.keeper.learn(self.learned())
         overfits = self.treatment.hears(seen.diagnosis, seen.look.value)
