@@ -44,6 +44,8 @@ prove: $(VENV)/.dev
 	$(BIN)/python prove/kills.py
 	$(BIN)/python prove/full_disk.py
 	$(BIN)/python prove/coverage.py
+	$(BIN)/python prove/shuffled.py
+	$(BIN)/python prove/forgetting.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
