@@ -1,10 +1,10 @@
 """What training costs a model of what it could do before, and what `train.keep_general` wins back at what price.
 
 all-MiniLM-L6-v2 is trained on NLI triplets (as in the case that is known to forget: SciFact and Banking77 fall, STS-B
-rises). Once trained, every state that could be saved (base, best state, average, mixtures of base and best) is measured
-on the NLI test, and on what should be kept: questions of SciFact over their documents and others, Banking77 as
-neighbours of each other, STS-B, and the bundled pairs. Beside them stands what `auto` chooses, by dev and by the bundled
-pairs alone, which is all that a user has who gives no sets of his own.
+rises). Once trained, every state that could be saved (base, best state, average, mixtures of base and best) is
+measured on the NLI test, and on what should be kept: questions of SciFact over their documents and others, Banking77
+as neighbours of each other, STS-B, and the bundled pairs. Beside them stands what `auto` chooses, by dev and by the
+bundled pairs alone, which is all that a user has who gives no sets of his own.
 
 `python prove/forgetting.py [SEED ...]` writes prove/results/forgetting.json; runs that are there already are not made
 again. Half an hour a seed on one core. The data is looked for in $EMBERTUNE_DATA.
@@ -27,7 +27,7 @@ import embertune as et
 from compared import DATA, add_run, runs_of
 from embertune.candidates import States, settle_on
 from embertune.data.hashing import keys_of, mix
-from embertune.data.prepare import Given
+from embertune.data.prepare import BUNDLED, Given
 from embertune.evaluate.bootstrap import paired
 from embertune.evaluate.scene import measure, measure_retention
 from embertune.evaluate.score import Scores
@@ -95,7 +95,12 @@ def retention(folder: Path) -> dict[str, str]:
     some.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     sts = folder / "stsb.jsonl"
     sts.write_text("".join(json.dumps(row) + "\n" for row in read("stsb", "test")), encoding="utf-8")
-    return {"general": "bundled", "scifact": str(scifact(folder / "scifact")), "banking77": str(some), "stsb": str(sts)}
+    return {
+        "general": str(BUNDLED),
+        "scifact": str(scifact(folder / "scifact")),
+        "banking77": str(some),
+        "stsb": str(sts),
+    }
 
 
 def one(seed: int) -> Row:

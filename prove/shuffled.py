@@ -1,8 +1,8 @@
-"""Where there is nothing to learn, does the proof say so? Runs on shuffled positives, whose verdict should not be better.
+"""Where there is nothing to learn, does the proof say so? Runs on shuffled positives should not be called better.
 
-400 triplets of premises, what they entail and what contradicts them, with the positives (and the negatives) handed round
-among the training rows, so that nothing in a row belongs together; dev and test are as they are. Everything else is a
-run at default settings on all-MiniLM-L6-v2, with the choice on dev among base, best state, average and mixtures.
+400 triplets of premises, what they entail and what contradicts them, with the positives (and the negatives) handed
+round among the training rows, so that nothing in a row belongs together; dev and test are as they are. Everything else
+is a run at default settings on all-MiniLM-L6-v2, with the choice on dev among base, best state, average and mixtures.
 At a level of 5 %, two-sided, a verdict `better` by chance alone is to be expected in one of forty runs; asked are at
 most 2 of 20 seeds. `python prove/shuffled.py [SEEDS]` writes prove/results/shuffled.json; runs that are there already
 are not made again. About a minute a run on one core.
@@ -51,8 +51,8 @@ def one(seed: int) -> Row:
     rest = drawn(triplets([*read("nli", "dev"), *read("nli", "test")]), seed, "dev")
     recipe = et.load_recipe(set={**SETTINGS, "seed": seed})
     with tempfile.TemporaryDirectory() as folder:
-        sides = {"train": train, "dev": rest[:DEV], "test": rest[DEV : DEV + TEST]}
-        result = et.run(recipe, Path(folder) / "run", **sides)
+        dev, test = rest[:DEV], rest[DEV : DEV + TEST]
+        result = et.run(recipe, Path(folder) / "run", train=train, dev=dev, test=test)
     assert result.primary is not None
     change = result.change[result.primary]
     return {
