@@ -2,44 +2,83 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from embertune.report import Facts, to_html
-from tests.report import made
-from tests.report.test_html import SECTIONS
+from tests.report.browser import CHROMIUM, Page, browsing
+from tests.report.test_html import MORE, SECTIONS, page_of
 
-_FOUND = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(_FOUND is None, reason="no chromium on PATH")
-_QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--enable-logging=stderr",
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 
-
-def _opened(facts: Facts, folder: Path) -> tuple[str, str]:
-    """The page as the browser has it after loading, and what the browser said of it."""
-    page = folder / "report.html"
-    page.write_text(to_html(facts), encoding="utf-8")
-    command = [_FOUND or "", *_QUIET, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True)
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return done.stdout, "\n".join(console)
+#: What is beyond the right edge of the screen, but for what scrolls by itself.
+_BEYOND = """[...document.querySelectorAll("main *")]
+    .filter(one => !one.closest("pre, svg") && one.getBoundingClientRect().right > innerWidth + 1)
+    .map(one => one.tagName + " " + one.textContent.slice(0, 40))"""
+#: The heights of the letters in plots, and how wide the plots are, in pixels of the screen.
+_LETTERS = """[...document.querySelectorAll("svg.plot text")].map(one => one.getBoundingClientRect().height)"""
+#: Colours of the page, of a line on a plot, and of its letters.
+_COLOURS = """[getComputedStyle(document.body).backgroundColor,
+    getComputedStyle(document.querySelector("svg.plot use")).stroke,
+    getComputedStyle(document.querySelector("svg.plot text")).fill]"""
 
 
-@pytest.mark.parametrize("facts", [made.guarded(), made.hostile(True)], ids=["guarded", "hostile"])
-def test_a_browser_shows_every_section_and_complains_about_nothing(facts: Facts, tmp_path: Path) -> None:
-    dom, console = _opened(facts, tmp_path)
-    assert [name for name in SECTIONS if f'id="{name}"' not in dom] == []
-    assert console == ""
-    assert "<script" not in dom
-    assert "<img" not in dom
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with browsing(tmp_path_factory.mktemp("browser")) as page:
+        yield page
+
+
+def opened(browser: Page, name: str, folder: Path) -> Path:
+    """The page of that name, loaded, with nothing told or asked for before."""
+    file = folder / "report.html"
+    file.write_text(page_of(name), encoding="utf-8")
+    browser.complaints.clear()
+    browser.requests.clear()
+    browser.open(file)
+    return file
+
+
+@pytest.mark.parametrize("name", ["guarded", "hostile", "bare"])
+@pytest.mark.parametrize("width", [1200, 390, 320])
+def test_every_section_is_there_within_the_screen_and_nothing_is_complained_about_or_asked_for(
+    browser: Page, name: str, width: int, tmp_path: Path
+) -> None:
+    browser.look(width=width)
+    file = opened(browser, name, tmp_path)
+    ids = browser.value("[...document.querySelectorAll('section, header')].map(one => one.id)")
+    expected = (*SECTIONS, *(MORE if name != "bare" else ()))
+    assert sorted(set(expected) - set(ids)) == []
+    assert browser.value("document.documentElement.scrollWidth") <= width, browser.value(_BEYOND)
+    assert browser.value(_BEYOND) == []
+    assert browser.value("document.scripts.length + document.images.length") == 0
+    assert (browser.complaints, browser.requests) == ([], [file.as_uri()])
+
+
+def test_letters_on_plots_can_be_read_on_a_phone(browser: Page, tmp_path: Path) -> None:
+    browser.look(width=390, height=844)
+    opened(browser, "guarded", tmp_path)
+    heights = browser.value(_LETTERS)
+    assert len(heights) > 50
+    assert min(heights) >= 10
+
+
+def test_plots_have_the_colours_of_the_screen_and_paper_is_white(browser: Page, tmp_path: Path) -> None:
+    browser.look()
+    opened(browser, "guarded", tmp_path)
+    light = browser.value(_COLOURS)
+    browser.look(scheme="dark")
+    dark = browser.value(_COLOURS)
+    assert all(one != other for one, other in zip(light, dark, strict=True))
+    assert dark[0] == "rgb(20, 22, 26)"
+    browser.look(scheme="dark", media="print")
+    assert browser.value(_COLOURS) == ["rgb(255, 255, 255)", "rgb(221, 221, 221)", "rgb(85, 85, 85)"]
+    assert browser.printed().startswith(b"%PDF")
+
+
+def test_the_numbers_of_a_plot_are_in_the_page(browser: Page, tmp_path: Path) -> None:
+    browser.look()
+    opened(browser, "guarded", tmp_path)
+    found = browser.value("atob(document.querySelector('[data-plot=dev] a').href.split(',')[1])")
+    assert found.splitlines()[:2] == ["line,step,cosine_accuracy@1,low,high", "dev cosine_accuracy@1,0,0.55,,"]

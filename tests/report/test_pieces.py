@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from embertune.evaluate.bootstrap import Change
 from embertune.report import numbers
 from embertune.report.curves import POINTS, curves, smoothed, thinned
-from embertune.report.drawing import charts, common_scale, interval, tone
+from embertune.report.drawing import common_scale, interval, tone
 from embertune.report.results import groups, primary, split_name
 from embertune.report.scale import Scale, spanning
 from tests.report import made
@@ -89,17 +89,6 @@ def test_a_step_written_twice_counts_as_written_last() -> None:
 def test_losses_that_are_no_numbers_are_left_out_of_the_curve() -> None:
     history = [{"step": 1, "loss": NAN}, {"step": 2, "loss": None}, {"step": 3, "loss": 1.0}]
     assert curves(history, None, 0).loss == ((3.0, 1.0),)
-
-
-def test_a_run_of_one_step_and_one_evaluation_can_be_drawn() -> None:
-    history = [{"step": 0, "dev": {"m": 0.5}}, {"step": 1, "loss": 1.0}]
-    drawn = charts(curves(history, "m", 0))
-    assert [chart.title for chart in drawn] == ["training loss", "dev m"]
-    assert drawn[1].best is not None
-
-
-def test_no_history_gives_no_chart() -> None:
-    assert charts(curves([], "m", 0)) == []
 
 
 def test_a_change_is_a_gain_or_a_loss_only_where_its_interval_excludes_zero() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 #: As many points as a line gets, however long the history.
 POINTS = 500
@@ -14,11 +14,15 @@ POINTS = 500
 _WINDOW = 0.06
 
 Point = tuple[float, float]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What a run's history shows, by step. `best` is the point of the state that was kept, None where there is none."""
+    """What a run's history shows, by step. `best` is the point of the state that was kept, None where there is none.
+
+    `rates` has the learning rate of each group of layers, the highest first, NaN where the group was frozen.
+    """
 
     loss: tuple[Point, ...]
     smooth: tuple[Point, ...]
@@ -26,6 +30,7 @@ class Curves:
     metric: str | None
     best: Point | None
     last_step: int
+    rates: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
 
 
 def curves(history: Sequence[Mapping[str, Any]], metric: str | None, best_step: int) -> Curves:
@@ -37,7 +42,19 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str | None, best_step: 
     dev = tuple(_points((step, values.get(metric)) for step, values in looks))
     best = next((point for point in dev if point[0] == best_step), None)
     last = max((int(record["step"]) for record in history if "step" in record), default=0)
-    return Curves(tuple(thinned(loss)), tuple(_sampled(smoothed(loss))), dev, metric, best, last)
+    return Curves(tuple(thinned(loss)), tuple(_sampled(smoothed(loss))), dev, metric, best, last, _rates(history))
+
+
+def _rates(history: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Point, ...]]:
+    """The rates of the same steps for every group, of many steps some."""
+    by_step = {float(record["step"]): record["rates"] for record in history if record.get("rates")}
+    steps = _sampled(sorted(by_step))
+    names = dict.fromkeys(name for step in steps for name in by_step[step])
+    return {name: tuple((step, _known(by_step[step].get(name))) for step in steps) for name in names}
+
+
+def _known(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def smoothed(points: Sequence[Point]) -> list[Point]:
@@ -65,7 +82,7 @@ def thinned(points: Sequence[Point], limit: int = POINTS) -> list[Point]:
     return out
 
 
-def _sampled(points: Sequence[Point], limit: int = POINTS) -> list[Point]:
+def _sampled(points: Sequence[_T], limit: int = POINTS) -> list[_T]:
     if len(points) <= limit:
         return list(points)
     return [points[(len(points) - 1) * i // (limit - 1)] for i in range(limit)]

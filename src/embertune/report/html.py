@@ -8,14 +8,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from embertune.data.audit import FACTS
 from embertune.report import numbers
 from embertune.report.curves import curves
-from embertune.report.drawing import Interval, charts, common_scale, interval
+from embertune.report.drawing import Interval, common_scale, interval
 from embertune.report.facts import Facts
+from embertune.report.figures import figures
 from embertune.report.layers import alike, shares, summary, when
 from embertune.report.loading import snippet
 from embertune.report.negatives import scores
@@ -76,7 +77,8 @@ def to_html(facts: Facts) -> str:
         before=BEFORE,
         main=_table(main, scale),
         further=_table(further, common_scale([row for _, _, rows in further for row in rows])),
-        charts=charts(curves(facts.history, facts.metric, facts.best_step), told),
+        figures=figures(curves(facts.history, facts.metric, facts.best_step), told, facts.seen),
+        banded=any(look.error for look in told.looks),
         story=told,
         looks=told.shown(LOOKS, facts.best_step),
         rows=list(facts.rows)[:ROWS] if facts.examples else [],
@@ -100,7 +102,12 @@ def _table(sets: Sequence[tuple[str, str, Sequence[Row]]], scale: Scale) -> Tabl
 def _template() -> Template:
     here = files("embertune.report")
     engine = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_finalize, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: (here / name).read_text(encoding="utf-8")),
     )
     engine.filters |= {
         "number": numbers.number,
@@ -116,8 +123,9 @@ def _template() -> Template:
         "summary": summary,
     }
     engine.tests["describing"] = lambda finding: finding.kind in FACTS
-    engine.globals["style"] = Markup((here / "style.css").read_text(encoding="utf-8"))  # our own file
-    return engine.from_string((here / "template.html").read_text(encoding="utf-8"))
+    sheets = [(here / name).read_text(encoding="utf-8") for name in ("colours.css", "style.css")]
+    engine.globals["style"] = Markup("".join(sheets))  # our own files
+    return engine.get_template("template.html")
 
 
 def _finalize(value: Any) -> Any:

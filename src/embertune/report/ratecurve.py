@@ -8,27 +8,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from embertune.report.plots import MAIN, THIN, Axis, Line, Mark, Plot
 from embertune.report.scale import Scale, spanning
+from embertune.report.svg import as_file
 
 if TYPE_CHECKING:
     from embertune.training.ranging import Found
 
-#: The drawing in its own units: left, right, top and bottom of the curve in it, and its whole width and height.
-_LEFT, _RIGHT, _TOP, _BOTTOM, _WIDTH, _HEIGHT = 64, 736, 72, 372, 760, 420
 #: A character of braille has two columns of four dots; their bits, from the top.
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
-
-_STYLE = """
-svg { color-scheme: light dark; background: #fcfbf9; font: 13px system-ui, sans-serif; }
-text { fill: #626873; } .title { fill: #1c1f24; font-weight: 600; font-size: 15px; }
-path { fill: none; stroke-linejoin: round; } .grid { stroke: #e2dfd9; } .raw { stroke: #626873; opacity: 0.4; }
-.smooth { stroke: #1b5eb8; stroke-width: 2.5; }
-.rate { stroke: #b0480f; stroke-dasharray: 5 4; } .told { fill: #b0480f; }
-@media (prefers-color-scheme: dark) {
-  svg { background: #14161a; } text { fill: #99a0ac; } .title { fill: #e5e6e9; } .grid { stroke: #2d3139; }
-  .raw { stroke: #99a0ac; } .smooth { stroke: #7fb2ff; } .rate { stroke: #f79a63; } .told { fill: #f79a63; }
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -63,50 +51,18 @@ def axes_of(found: Found) -> Axes:
 
 
 def to_svg(found: Found) -> str:
-    """The loss of every step, its average, and the rate that is proposed, if any."""
+    """The loss of every step, its average, and the rate that is proposed, if any; what has exploded is cut off."""
     axes = axes_of(found)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
-        f"<title>Learning-rate range test: {_told(found)}</title>",
-        f"<style>{_STYLE}</style>",
-        f'<text class="title" x="{_LEFT}" y="30">Loss while the learning rate grows</text>',
-        *_grid(axes),
-        f'<text x="{_RIGHT}" y="{_BOTTOM + 42}" text-anchor="end">learning rate</text>',
-        _path("raw", axes, [(point.rate, point.loss) for point in found.points]),
-        _path("smooth", axes, [(point.rate, point.smooth) for point in found.settled]),
-        *_mark(axes, found.rate),
-        "</svg>",
+    lines = [
+        Line("each step", THIN, [(math.log10(point.rate), point.loss) for point in found.points]),
+        Line("average", MAIN, [(math.log10(point.rate), point.smooth) for point in found.settled]),
     ]
-    return "\n".join(parts) + "\n"
-
-
-def _told(found: Found) -> str:
-    return "no rate is proposed" if found.rate is None else f"{found.rate:.1e} is proposed"
-
-
-def _mark(axes: Axes, rate: float | None) -> Iterator[str]:
-    if rate is not None:
-        x = _x(axes, rate)
-        yield f'<path class="rate" d="M{x:.1f} {_TOP}V{_BOTTOM}"/>'
-        yield f'<text class="told" x="{x:.1f}" y="{_TOP - 8}" text-anchor="middle">{rate:.1e}</text>'
-
-
-def _grid(axes: Axes) -> Iterator[str]:
-    for tick in axes.up.ticks(5):
-        y = _BOTTOM - tick.at / 100 * (_BOTTOM - _TOP)
-        yield f'<path class="grid" d="M{_LEFT} {y:.1f}H{_RIGHT}"/>'
-        yield f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick.label}</text>'
-    for rate, label in axes.decades():
-        yield f'<text x="{_x(axes, rate):.1f}" y="{_BOTTOM + 24}" text-anchor="middle">{label}</text>'
-
-
-def _path(kind: str, axes: Axes, places: Sequence[tuple[float, float]]) -> str:
-    at = (f"{_x(axes, rate):.1f} {_BOTTOM - axes.y(loss) * (_BOTTOM - _TOP):.1f}" for rate, loss in places)
-    return f'<path class="{kind}" d="M{"L".join(at)}"/>'
-
-
-def _x(axes: Axes, rate: float) -> float:
-    return _LEFT + axes.x(rate) * (_RIGHT - _LEFT)
+    told = "no rate is proposed" if found.rate is None else f"{found.rate:.1e} is proposed"
+    marks = [] if found.rate is None else [Mark(math.log10(found.rate), "remedy", f"{found.rate:.1e}")]
+    title = "Learning-rate range test"
+    x = Axis("learning rate", (axes.across.low, axes.across.high), "log")
+    y = Axis("loss while the learning rate grows", (axes.up.low, axes.up.high))
+    return as_file(Plot("rate", title, f"{title}: {told}", x, y, lines, marks=marks))
 
 
 def to_lines(found: Found, width: int = 60, height: int = 12) -> list[str]:

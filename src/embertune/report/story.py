@@ -13,7 +13,10 @@ Records = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Seen:
-    """A look at dev. `value` is the metric that steers, losses are without dropout; None where not measured."""
+    """A look at dev. `value` is the metric that steers, losses are without dropout; None where not measured.
+
+    `error` is the standard error of the difference of `value` from that of the best look before.
+    """
 
     step: int
     epoch: float
@@ -23,6 +26,7 @@ class Seen:
     dev_loss: float | None = None
     diagnosis: str = ""
     reason: str = ""
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ def _seen(record: Mapping[str, Any], metric: str | None) -> Seen:
         signs.get("dev_loss"),
         record.get("diagnosis") or "",
         record.get("reason") or "",
+        signs.get("error"),
     )
 
 
