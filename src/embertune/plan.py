@@ -22,7 +22,7 @@ from embertune.engine.precision import PARITY_TEXTS
 from embertune.engine.tokens import TokenStore
 from embertune.enlarge import enlarged, tools_of
 from embertune.errors import Problem, RecipeError
-from embertune.evaluate.scene import Scene, arrange, metric_names, test_metrics
+from embertune.evaluate.scene import Scene, arrange, metric_names, showing, test_metrics
 from embertune.evaluate.score import Encode
 from embertune.examine import examine
 from embertune.mining import check_shape
@@ -130,7 +130,8 @@ def plan(
     facts = dataclasses.replace(_of_rows(facts, data.sides.train), looking=_cost(scene, data, count))
     resolved = _resolve(recipe, data, built, facts, handed_over=model is not None)
     within = within_budget(Within(data, scene, resolved), plain.train, facts, count)
-    data, scene, resolved = within.data, within.scene, within.resolved
+    data, resolved = within.data, within.resolved
+    scene = showing(within.scene, resolved.recipe.evaluate.primary)
     sample = _sample(data.sides.train)
     asks = {**_asks(built, sample), **asks_on_distance(built, plain.train, scene, smaller, facts)}
     resolved = _settled(resolved, built, asks, known or {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,12 +16,17 @@ from embertune.data.prepared import Note
 from embertune.data.shapes import describe
 from embertune.engine.paths import path_of
 from embertune.evaluate.proof import Proof
+from embertune.evaluate.score import Scores
+from embertune.evaluate.seen import Seen
 from embertune.lessons import lessons
 from embertune.manifest import hardware, manifest, versions
 from embertune.plan import Plan
 from embertune.recipe.explain import to_yaml
 from embertune.recipe.measured import as_record
 from embertune.report import Facts, Side
+from embertune.report.agreement import disagreeing, saved
+from embertune.report.evidence import gather
+from embertune.report.sizes import size_points
 from embertune.report.story import story
 from embertune.rundir import AUDIT, HISTORY, MANIFEST, MODEL, Asked, RunDir, write_json
 from embertune.training.fit import Fit
@@ -98,11 +103,24 @@ def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, pro
     )
 
 
+def seen_of(planned: Plan, proof: Proof, before: Sequence[Scores], after: Sequence[Scores]) -> Seen | None:
+    """What was seen on test beside figures, with the model as it came and with the saved one; None without tests."""
+    recipe, scene = planned.resolved.recipe, planned.scene
+    seen = gather(scene, before, after, recipe.report.examples)
+    if seen is None or scene.shown is None:
+        return None
+    told = disagreeing(proof, scene.shown, scene.similarities)
+    function = saved(scene.shown, planned.built.model.similarity_fn_name)
+    sizes = size_points(scene, before, after, planned.smaller.record(), recipe.seed)
+    return dataclasses.replace(seen, sizes=sizes, similarities=(*told, function))
+
+
 def further(facts: Facts, thresholds: Mapping[str, Any], size: Mapping[str, Any]) -> dict[str, Any]:
     """What metrics.json keeps beside scores and choice; `size` is that of the baseline and of the trained model."""
     told = story(facts.history, facts.metric).as_record()
     advice = [one.as_record() for one in facts.advice]
-    return {"thresholds": thresholds, "timing": facts.timing, "size": size, **told, "advice": advice}
+    said = {"similarities": facts.seen.similarities if facts.seen else (), "advice": advice}
+    return {"thresholds": thresholds, "timing": facts.timing, "size": size, **told, **said}
 
 
 def _sides(planned: Plan) -> list[Side]:
