@@ -16,16 +16,30 @@ if TYPE_CHECKING:
     from embertune.recipe import Recipe, load_recipe, replace
     from embertune.result import Result
     from embertune.run import run
+    from embertune.seeds import Seeded, run_seeds
 
-__all__ = ["EmbertuneError", "Recipe", "Result", "load_recipe", "pack", "replace", "run", "unpack"]
+__all__ = [
+    "EmbertuneError",
+    "Recipe",
+    "Result",
+    "Seeded",
+    "load_recipe",
+    "pack",
+    "replace",
+    "run",
+    "run_seeds",
+    "unpack",
+]
 
 _HOME = {
     "EmbertuneError": "embertune.errors",
     "Recipe": "embertune.recipe",
     "Result": "embertune.result",
+    "Seeded": "embertune.seeds",
     "load_recipe": "embertune.recipe",
     "pack": "embertune.engine.pack",
     "replace": "embertune.recipe",
+    "run_seeds": "embertune.seeds",
     "unpack": "embertune.engine.pack",
 }
 

@@ -56,7 +56,13 @@ def _run(commands: Any) -> None:
     run = _command(commands, "run", run_command, "train by a recipe, or on a file, and measure what was gained")
     run.add_argument("recipe", nargs="?", help="a recipe (.yaml or .toml); without one, --train says what to train on")
     _data_options(run)
-    run.add_argument("--out", metavar="DIR", help="the run folder (default: runs/NAME)")
+    run.add_argument("--out", metavar="DIR", help="the run folder (default: runs/NAME; with --seeds runs/NAME-seeds)")
+    run.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="train with N seeds (2 or more), from train.seed upwards, and say what they come to together",
+    )
     run.add_argument(
         "--dry-run", action="store_true", help="show what would be done and what it would take; no training"
     )
@@ -184,13 +190,18 @@ def _talk_options(command: argparse.ArgumentParser) -> None:
 def run_command(options: argparse.Namespace) -> None:
     """Train, or show what training would do."""
     recipe = _recipe(options)
-    out = options.out or f"runs/{_name(options)}"
+    if options.seeds is not None:
+        from embertune.recipe.seeding import seeded
+
+        seeded(recipe, options.seeds)  # refused before anything is read
     if options.dry_run:
         from embertune.dryrun import dry_run
 
-        _terminal(options).preview(dry_run(recipe, _terminal(options)))
-        return
-    _train(recipe, out, options)
+        _terminal(options).preview(dry_run(recipe, _terminal(options), options.seeds or 1))
+    elif options.seeds is not None:
+        _train_seeds(recipe, options.out or f"runs/{_name(options)}-seeds", options)
+    else:
+        _train(recipe, options.out or f"runs/{_name(options)}", options)
 
 
 def init_command(options: argparse.Namespace) -> None:
@@ -312,6 +323,16 @@ def _train(recipe: Recipe, out: str, options: argparse.Namespace) -> None:
     with terminal:
         result = run(recipe, out, watch=terminal)
     terminal.result(result)
+
+
+def _train_seeds(recipe: Recipe, out: str, options: argparse.Namespace) -> None:
+    terminal = _terminal(options)
+    terminal.hello()
+    from embertune.seeds import run_seeds
+
+    with terminal:
+        found = run_seeds(recipe, out, options.seeds, watch=terminal)
+    terminal.seeded(found)
 
 
 def _terminal(options: argparse.Namespace) -> Terminal:

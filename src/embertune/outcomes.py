@@ -13,13 +13,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from embertune import caches
-from embertune.report.numbers import interval, number, signed
+from embertune.report.numbers import interval, number, p_value, signed
 
 if TYPE_CHECKING:
     from embertune.bench import Bench
+    from embertune.evaluate.retention import Retained
     from embertune.evaluated import Evaluation
     from embertune.redrawn import Compared
     from embertune.result import Result
+    from embertune.seeds import Seeded
 
 #: What stands between a test set's name and a metric, and what does where vectors were cut off: `nli-test-64_`.
 _METRIC, _SHORT = re.compile(r"-test(?:-\d+)?_"), re.compile(r"-test-\d+_")
@@ -122,10 +124,37 @@ def runs_table(found: Compared) -> Table:
         change = line.change
         moved = f"{signed(change.difference)} {interval(change.low, change.high)}" if change else "–"
         kept = ", ".join(f"{name} {word}" for name, word in line.kept.items()) or "–"
-        colour = {"better": "green", "worse": "red"}.get(line.verdict, "yellow")
-        verdict = f"[{colour}]{line.verdict}[/]" + ("" if line.chosen == "tuned" else f" [dim]({line.chosen} saved)[/]")
+        verdict = _verdict(line.verdict, line.chosen)
         cells = (number(line.baseline), number(line.tuned), moved, verdict, kept, f"{line.steps:,}")
         table.add_row(escape(line.run), *cells, duration(line.seconds))
+    return table
+
+
+def _verdict(verdict: str, chosen: str = "tuned") -> str:
+    """A verdict in its colour, and what was saved if that is not simply the best state."""
+    colour = {"better": "green", "worse": "red"}.get(verdict, "yellow")
+    return f"[{colour}]{verdict}[/]" + ("" if chosen == "tuned" else f" [dim]({chosen} saved)[/]")
+
+
+def seeds_table(found: Seeded) -> Table:
+    """A line for each seed: the primary metric, its change with the interval, dev; then what they say together."""
+    joint = found.joint
+    assert joint.primary is not None
+    title = f"[bold]{escape(joint.primary)}[/] [dim]baseline {number(joint.baseline[joint.primary])}[/]"
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left", title_style="")
+    for name in ("seed", "tuned", "change", "95 % interval", "p", "dev"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", overflow="fold")
+    for one in found.seeds:
+        change = one.change
+        seed = f"[bold]{one.number}[/]" if one.number == found.recommended else str(one.number)
+        moved = (signed(change.difference), interval(change.low, change.high), p_value(change.p_value))
+        table.add_row(seed, number(one.tuned), *moved, number(one.dev), _verdict(one.verdict, one.chosen))
+    mean = joint.change[joint.primary]
+    change = mean.change
+    moved = (signed(change.difference), interval(change.low, change.high), p_value(change.p_value))
+    table.add_row("mean", number(joint.tuned[joint.primary]), *moved, "", _verdict(joint.verdict), style="bold")
+    table.add_row("deviation", "", number(mean.deviation), "", "", "", "", style="dim")
     return table
 
 
@@ -229,10 +258,10 @@ def row_table(row: Mapping[str, str], width: int = 200) -> Table:
     return table
 
 
-def retention_lines(result: Result) -> list[str]:
+def retention_lines(retention: Sequence[Retained]) -> list[str]:
     """What the model could do before, and can or cannot do now, a line for each set, as markup."""
     lines = []
-    for one in result.retention:
+    for one in retention:
         colour = {"lost": "bold yellow", "gained": "green"}.get(one.word, "default")
         moved = f"{number(one.before)} to {number(one.after)}, change {interval(one.change.low, one.change.high)}"
         lines.append(f"[{colour}]{one.word + ':':<8}[/]{escape(one.name)}, {escape(one.label)} {moved}")

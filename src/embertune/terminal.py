@@ -30,6 +30,7 @@ from embertune.outcomes import (
     retention_lines,
     row_table,
     runs_table,
+    seeds_table,
 )
 from embertune.report.layers import alike, summary
 from embertune.rundir import finite
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from embertune.redrawn import Compared
     from embertune.result import Result
     from embertune.rowfiles import Written
+    from embertune.seeds import Seeded
 
 _COLOURS = {"better": "green", "worse": "red"}
 #: Lines of progress in a log, where there is no terminal to draw a bar on.
@@ -151,9 +153,26 @@ class Terminal:
         colour = _COLOURS.get(result.verdict, "yellow")
         self.console.print(f"\n[bold {colour}]{escape(result.sentence)}[/]", soft_wrap=True)
         self.console.print(f"saved: {result.chosen}, {escape(result.reason)}", soft_wrap=True)
-        for line in [] if self.quiet else [*retention_lines(result), *advice_lines(result)]:
+        for line in [] if self.quiet else [*retention_lines(result.retention), *advice_lines(result)]:
             self.console.print(line, soft_wrap=True)
         self.console.print(f"model:  {result.model}\nreport: {result.report}", soft_wrap=True, markup=False)
+
+    def seeded(self, found: Seeded) -> None:
+        """Several seeds: a line for each, what they say together, and which to take."""
+        joint = found.joint
+        if self.json:
+            self.console.print_json(jsonlib.dumps(found.as_record()))
+            return
+        if joint.primary and not self.quiet:
+            self.console.print()
+            self.console.print(seeds_table(found))
+        colour = _COLOURS.get(joint.verdict, "yellow")
+        self.console.print(f"\n[bold {colour}]{escape(joint.sentence)}[/]", soft_wrap=True)
+        self.console.print(f"to take: {escape(found.why)}", soft_wrap=True)
+        for line in [] if self.quiet else retention_lines(joint.retention):
+            self.console.print(line, soft_wrap=True)
+        model = f"model:  {found.model}\n" if found.model else ""
+        self.console.print(f"{model}report: {found.report}", soft_wrap=True, markup=False)
 
     def recipe(self, path: Path, begun: Begun) -> None:
         """A recipe that was written, and how its rate was found."""

@@ -58,7 +58,7 @@ class Proof:
     def as_record(self) -> dict[str, Any]:
         """Plain values for JSON: NaN and infinity become null."""
         record = asdict(self)
-        return {key: _plain(value) for key, value in record.items()}
+        return {key: plain(value) for key, value in record.items()}
 
 
 def prove(base: Sequence[Scores], tuned: Sequence[Scores], primary: str | None, seed: int) -> Proof:
@@ -99,11 +99,15 @@ def verdict(change: Change | None, counts: Counts | None) -> Verdict:
     """
     if change is None or counts is None:
         return "unmeasured"
-    identical = counts.discordant == 0 and counts.groups >= ENOUGH_GROUPS
-    enough = identical or (counts.groups >= ENOUGH_GROUPS and counts.discordant >= ENOUGH_DISCORDANT)
+    enough = is_enough(counts)
     if change.excludes_zero and (enough or change.p_value < SIGNIFICANT):
         return "better" if change.difference > 0 else "worse"
     return "no clear change" if enough and not math.isnan(change.low) else "too few to tell"
+
+
+def is_enough(counts: Counts) -> bool:
+    """Whether the interval can be taken at its word: enough groups, and enough items that differ, or none at all."""
+    return counts.groups >= ENOUGH_GROUPS and (counts.discordant == 0 or counts.discordant >= ENOUGH_DISCORDANT)
 
 
 def count(base: Scores, tuned: Scores, metric: str) -> Counts:
@@ -132,11 +136,12 @@ def _values(scores: Sequence[Scores]) -> dict[str, float]:
     return {metric: value for one in scores for metric, value in one.values.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The same for JSON: null for NaN and infinity."""
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from embertune.evaluate.bootstrap import Change
 from embertune.evaluate.metrics import EVALUATORS
 from embertune.evaluate.score import Scores
 from embertune.evaluate.similarity import SIMILARITIES
+from embertune.recipe.sections import Shape
 
 _NAMES = {
     "ap": "average precision",
@@ -20,6 +22,19 @@ _NAMES = {
     "mrr": "MRR",
     "map": "MAP",
 }
+
+
+@dataclass(frozen=True)
+class About:
+    """What a change is about: a metric without the name of its set, and the set's shape and items.
+
+    `by_item` says whether the metric is the mean of what each item has.
+    """
+
+    metric: str
+    shape: Shape
+    items: int
+    by_item: bool
 
 
 def sentence(
@@ -35,15 +50,19 @@ def sentence(
     """
     if base is None or tuned is None or change is None:
         return f"{verdict}: there was no test set, so nothing says whether the model got better"
-    similarity, plain = _parts(metric.removeprefix(f"{base.name}_"))
-    evaluator = EVALUATORS[base.shape]
-    if plain in evaluator.gains and metric in base.items:
-        return f"{verdict}: {_counted(len(base), change, evaluator.items, evaluator.gains[plain])}"
+    about = About(metric.removeprefix(f"{base.name}_"), base.shape, len(base), metric in base.items)
+    return f"{verdict}: {told(about, base.values[metric], tuned.values[metric], change)}"
+
+
+def told(about: About, before: float, after: float, change: Change) -> str:
+    """A change in plain words, without a verdict: `of 168 test queries 23 more now find their match first (…)`."""
+    similarity, plain = _parts(about.metric)
+    evaluator = EVALUATORS[about.shape]
+    if plain in evaluator.gains and about.by_item:
+        return _counted(about.items, change, evaluator.items, evaluator.gains[plain])
     one, many = evaluator.items
-    where = f"on {len(base):,} {one if len(base) == 1 else many}"
-    return (
-        f"{verdict}: {_name(plain)} ({similarity}) {where} {_moved(base.values[metric], tuned.values[metric], change)}"
-    )
+    where = f"on {about.items:,} {one if about.items == 1 else many}"
+    return f"{_name(plain)} ({similarity}) {where} {_moved(before, after, change)}"
 
 
 def _parts(metric: str) -> tuple[str, str]:
