@@ -14,6 +14,7 @@ from embertune.choose import Choice
 from embertune.data.audit import audit_record
 from embertune.data.prepared import Note
 from embertune.data.shapes import describe
+from embertune.data.spec import parse
 from embertune.engine.paths import path_of
 from embertune.evaluate.proof import Proof
 from embertune.evaluate.score import Scores
@@ -100,7 +101,15 @@ def facts_of_run(planned: Plan, folder: RunDir, fitted: Fit, choice: Choice, pro
         examples=resolved.recipe.report.examples,
         metric=resolved.recipe.guard.metric,
         advice=lessons(planned, fitted, proof, told, history),
+        datasets=_of_the_hub(resolved.recipe.data.train),
     )
+
+
+def _of_the_hub(train: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The data sets among the places of training rows that are neither files nor folders."""
+    places = (train,) if isinstance(train, str) else train or ()
+    specs = [parse(place) for place in places]
+    return tuple(dict.fromkeys(spec.place for spec in specs if not spec.is_local))
 
 
 def seen_of(planned: Plan, proof: Proof, before: Sequence[Scores], after: Sequence[Scores]) -> Seen | None:

@@ -14,6 +14,7 @@ from embertune.data.findings import Finding
 from embertune.data.prepared import Note
 from embertune.evaluate.bootstrap import Change
 from embertune.evaluate.proof import Counts, Proof
+from embertune.evaluate.retention import Retained
 from embertune.evaluate.seen import Histogram, Moved, Neighbour, Neighbours, Seen, SizePoint
 from embertune.recipe.advice import Advice
 from embertune.report.facts import Facts, Side
@@ -111,6 +112,12 @@ def proof(**changes: Any) -> Proof:
         counts=Counts(168, 120, 31, 27, 4, 137),
     )
     return replace(made, **changes)
+
+
+def retention() -> tuple[Retained, ...]:
+    """One set, on which the model lost something."""
+    change = Change(-0.1, -0.15, -0.05, 0.001, 10_000)
+    return (Retained("general", "general-retention_cosine_accuracy@1", 240, 0.9, 0.8, change),)
 
 
 def _metrics() -> Mapping[str, tuple[float, float, float]]:

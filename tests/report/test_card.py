@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from embertune.choose import Choice
 from embertune.report import to_card
-from embertune.report.card import is_hub_id
+from embertune.report.card import is_hub_id, metadata
 from tests.report import made
 
 
@@ -27,6 +27,45 @@ def test_every_metric_of_the_saved_model_is_in_the_metadata() -> None:
     told = {f"{result.dataset_name}_{result.metric_type}": result.metric_value for result in results}
     assert told == pytest.approx(proof.tuned)
     assert {result.task_type for result in results} == {"information-retrieval", "triplet"}
+
+
+def test_the_metadata_is_what_the_hub_s_own_library_makes_of_the_same_results() -> None:
+    written = metadata(made.facts(datasets=("sentence-transformers/all-nli",)))
+    (index,) = written["model-index"]
+    results = [
+        EvalResult(
+            task_type=result["task"]["type"],
+            task_name=result["task"]["name"],
+            dataset_type=result["dataset"]["type"],
+            dataset_name=result["dataset"]["name"],
+            metric_type=metric["type"],
+            metric_name=metric["name"],
+            metric_value=metric["value"],
+        )
+        for result in index["results"]
+        for metric in result["metrics"]
+    ]
+    theirs = ModelCardData(
+        model_name=index["name"], eval_results=results, **{k: v for k, v in written.items() if k != "model-index"}
+    )
+    assert theirs.to_dict() == written
+    read = ModelCard(to_card(made.facts(datasets=("sentence-transformers/all-nli",)))).data
+    assert read.to_dict() == written
+
+
+def test_data_sets_of_the_hub_are_named_and_files_are_not() -> None:
+    assert metadata(made.facts(datasets=("owner/set",)))["datasets"] == ["owner/set"]
+    assert "datasets" not in metadata(made.facts())
+
+
+def test_the_text_has_the_baseline_beside_the_saved_model_its_interval_and_what_was_kept_and_sizes() -> None:
+    text = ModelCard(to_card(made.facts(proof=made.proof(retention=made.retention())))).text
+    assert (
+        "| `help-test` | **`cosine_accuracy@1`** (primary) | 0.5500 | **0.6869** | +0.1369 [+0.0839, +0.1899]" in text
+    )
+    assert "| `general` | `cosine_accuracy@1` | 0.9000 | 0.8000 | −0.1000 [−0.1500, −0.0500] | lost |" in text
+    assert "| tuned | 128 | 6 | 0.6800 [0.6300, 0.7300] | 4.10 |" in text
+    assert "- The saved model compares by cosine" in text
 
 
 def test_where_the_base_was_chosen_its_metrics_are_told() -> None:

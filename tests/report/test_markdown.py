@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from markdown_it import MarkdownIt
 
@@ -99,3 +101,31 @@ def test_the_guard_has_a_section_with_diagnosis_remedies_and_advice() -> None:
     assert "1. `train.epochs`: 4 instead of 5. Dev was best after 3.5 passes of 5.0 (Prechelt 1998)." in told
     assert "2 steps changed nothing" in told
     assert "What the guard saw" not in to_markdown(made.facts())
+
+
+def test_what_was_won_and_lost_and_found_is_there_in_short() -> None:
+    written, seen = to_markdown(made.facts()), made.seen()
+    tokens = MARKDOWN.parse(written)
+    headings = [tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "heading_open"]
+    assert headings[2:4] == ["Similarity functions", "Sizes"]
+    assert {"Won and lost", "What is found first"} <= set(headings)
+    assert "- Dot accuracy@1 falls by 0.0120, where cosine rises\n- The saved model compares by cosine" in written
+    assert written.count("- 0.0000 → 1.0000\n") == written.count("- 1.0000 → 0.0000\n") == 3
+    query = seen.neighbours[0]
+    after = f"| 0.900 |  | `{query.before[0].text}` | 0.900 | ✓ | `{query.after[0].text}` |"
+    assert f"`{query.query}`\n\n| before | | | after | | |\n|--:|---|---|--:|---|---|\n{after}" in written
+    assert "| tuned | 64 | 6 | 0.6400 [0.5900, 0.6900] |  |" in written
+
+
+def test_tables_of_neighbours_have_as_many_cells_as_their_head_whatever_is_missing() -> None:
+    seen = made.seen()
+    short = replace(seen.neighbours[0], after=seen.neighbours[0].after[:2])
+    written = to_markdown(made.facts(seen=replace(seen, neighbours=(short,))))
+    lines = written.split("| before | | | after | | |")[1].split("\n\n")[0].splitlines()[2:]
+    assert [len(line.strip("|").split("|")) for line in lines] == [6] * 5
+    assert all(not cell.strip() for cell in lines[-1].split("|")[4:])
+
+
+def test_where_nothing_was_seen_there_is_no_section_of_it() -> None:
+    written = to_markdown(made.facts(seen=None))
+    assert not any(f"### {name}" in written for name in ("Won and lost", "Sizes", "Similarity functions"))

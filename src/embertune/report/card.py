@@ -12,8 +12,9 @@ from ruamel.yaml import YAML
 
 from embertune.report.facts import Facts
 from embertune.report.loading import snippet
-from embertune.report.markdown import table
-from embertune.report.results import Group, groups
+from embertune.report.markdown import retention_table, table
+from embertune.report.markdown_seen import figures_seen
+from embertune.report.results import BEFORE, Group, groups
 from embertune.report.shown import begun, code, fenced, prose, visible
 
 #: What stands in the snippet of the card for the model: a reader has it somewhere else than the run had.
@@ -49,6 +50,11 @@ def to_card(facts: Facts) -> str:
     ]
     if found:
         parts.append(table(found))
+        if facts.choice.chosen == "base":
+            parts.append("Both columns are the same model: the one that came.")
+    parts += figures_seen(facts.seen)
+    if facts.proof.retention:
+        parts += ["### What it could do before", BEFORE, retention_table(facts.proof.retention)]
     parts += ["## Training", "\n".join(_training(facts))]
     return "\n\n".join(parts) + "\n"
 
@@ -62,6 +68,8 @@ def metadata(facts: Facts) -> dict[str, Any]:
     }
     if is_hub_id(facts.base_model):
         found["base_model"] = facts.base_model
+    if facts.datasets:
+        found["datasets"] = list(facts.datasets)
     results = [result for group in groups(facts) if (result := _result(facts, group))["metrics"]]
     if results:
         found["model-index"] = [{"name": _name(facts), "results": results}]

@@ -38,7 +38,8 @@ class Facts:
     `examples` false means that no text of the data may be shown: then `rows` is not drawn, nor are examples of notes.
     `metric` is the dev metric that steered training, None without dev. `negatives` is what audit.json keeps of mining.
     `layers` is the table of layers, empty where nothing was trained, `advice` what to try next,
-    `seen` what was seen on test beside figures; None where there is no test set.
+    `seen` what was seen on test beside figures; None where there is no test set. `datasets` are the Hub's names of
+    data sets that were trained on.
     """
 
     title: str
@@ -63,3 +64,4 @@ class Facts:
     layers: Sequence[LayerLine] = ()
     advice: Sequence[Advice] = ()
     seen: Seen | None = None
+    datasets: Sequence[str] = ()

@@ -11,6 +11,7 @@ from embertune.report.curves import Curves, curves
 from embertune.report.facts import Facts
 from embertune.report.layers import alike, summary, when
 from embertune.report.loading import snippet
+from embertune.report.markdown_seen import figures_seen, texts_seen
 from embertune.report.negatives import scores
 from embertune.report.results import BEFORE, HOW, Group, Row, groups, level
 from embertune.report.shown import ROWS, begun, code, code_cell, fenced, prose, shortened
@@ -77,13 +78,8 @@ def _results(facts: Facts) -> Iterator[str]:
         yield "No test set was there to measure on."
         return
     yield table(found)
-    counts = facts.proof.counts
-    if counts is not None:
-        won = "" if counts.wins is None else f": {counts.wins:,} won, {counts.losses:,} lost"
-        yield (
-            f"The primary metric rests on {counts.items:,} items in {counts.groups:,} groups, and the models differ on "
-            f"{counts.discordant:,} of them{won}. {HOW}"
-        )
+    yield from _counts(facts)
+    yield from figures_seen(facts.seen)
     if any(group.further for group in found):
         yield "### Further metrics"
         yield table(found, further=True)
@@ -91,6 +87,18 @@ def _results(facts: Facts) -> Iterator[str]:
         yield "### What it could do before"
         yield BEFORE
         yield retention_table(facts.proof.retention)
+    if facts.examples:
+        yield from texts_seen(facts.seen)
+
+
+def _counts(facts: Facts) -> Iterator[str]:
+    counts = facts.proof.counts
+    if counts is not None:
+        won = "" if counts.wins is None else f": {counts.wins:,} won, {counts.losses:,} lost"
+        yield (
+            f"The primary metric rests on {counts.items:,} items in {counts.groups:,} groups, and the models differ on "
+            f"{counts.discordant:,} of them{won}. {HOW}"
+        )
 
 
 def retention_table(retention: Sequence[Retained]) -> str:
