@@ -125,8 +125,7 @@ def _fill(axes: Axes, plot: Plot) -> None:
     axes.set_xlabel(_label(plot.x.label), loc="right", labelpad=2)
     if plot.level is not None:
         axes.axhline(plot.level, **_stroke(LEVEL))
-    for mark in plot.marks:
-        _mark(axes, mark)
+    _marks(axes, plot.marks)
     for bins in plot.bins:
         _bins(axes, bins)
     for line in plot.lines:
@@ -158,13 +157,20 @@ def _axis(axis: Any, wanted: Axis, between: Callable[[float, float], Any]) -> No
         between(*wanted.ends)
 
 
-def _mark(axes: Axes, mark: Mark) -> None:
-    """A line over the whole height; what may happen at every step is short."""
-    look = KINDS[mark.kind]
-    axes.axvline(mark.x, ymax=0.06 if mark.kind == "skipped" else 1.0, **_stroke(look))
-    if mark.sign:
-        at = axes.get_xaxis_transform()
-        axes.text(mark.x, 1.015, mark.sign, transform=at, ha="center", color=_HOLDER[look.colour], weight="bold")
+def _marks(axes: Axes, marks: Sequence[Mark]) -> None:
+    """Lines over the whole height; what may happen at every step is short."""
+    from matplotlib.collections import LineCollection
+
+    at = axes.get_xaxis_transform()
+    for kind, look in KINDS.items():
+        top = 0.06 if kind == "skipped" else 1.0
+        lines = [[(mark.x, 0.0), (mark.x, top)] for mark in marks if mark.kind == kind]
+        if lines:
+            axes.add_collection(LineCollection(lines, transform=at, **_stroke(look)), autolim=False)
+    for mark in marks:
+        if mark.sign:
+            colour = _HOLDER[KINDS[mark.kind].colour]
+            axes.text(mark.x, 1.015, mark.sign, transform=at, ha="center", color=colour, weight="bold")
 
 
 def _line(axes: Axes, line: Line) -> None:
