@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _METRIC, _SHORT = re.compile(r"-test(?:-\d+)?_"), re.compile(r"-test-\d+_")
 
 
+_COLOURS = {"better": "green", "worse": "red"}
+
+
 def cache_lines(entries: Sequence[caches.Entry]) -> list[dict[str, Any]]:
     """The entries, those of one kind about one thing on one line; the one last used first."""
     about: dict[tuple[str, str], list[caches.Entry]] = {}
@@ -132,7 +135,7 @@ def runs_table(found: Compared) -> Table:
 
 def _verdict(verdict: str, chosen: str = "tuned") -> str:
     """A verdict in its colour, and what was saved if that is not simply the best state."""
-    colour = {"better": "green", "worse": "red"}.get(verdict, "yellow")
+    colour = _COLOURS.get(verdict, "yellow")
     return f"[{colour}]{verdict}[/]" + ("" if chosen == "tuned" else f" [dim]({chosen} saved)[/]")
 
 
@@ -212,7 +215,10 @@ def duration(seconds: float) -> str:
 
 
 def result_table(result: Result) -> Table:
-    """Baseline, tuned and change with its interval: the primary metric first, then the headline of every similarity."""
+    """Baseline, tuned and change with its interval: the primary metric first, then the headline of every similarity.
+
+    Green and red where the interval says gain or loss, yellow where it says neither; the primary one by its verdict.
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("metric")
     for name in ("baseline", "tuned", "change", "95 % interval"):
@@ -220,10 +226,24 @@ def result_table(result: Result) -> Table:
     for metric in _shown(result):
         change = result.change[metric]
         style = "bold" if metric == result.primary else ""
-        interval = f"{change.low:+.4f} … {change.high:+.4f}"
-        cells = (f"{result.baseline[metric]:.4f}", f"{result.tuned[metric]:.4f}", f"{change.difference:+.4f}", interval)
-        table.add_row(metric, *cells, style=style)
+        colour = _COLOURS.get(result.verdict if metric == result.primary else change.says, "yellow")
+        said = (signed(change.difference), f"{signed(change.low)} … {signed(change.high)}")
+        cells = (
+            number(result.baseline[metric]),
+            number(result.tuned[metric]),
+            *(f"[{colour}]{one}[/]" for one in said),
+        )
+        table.add_row(escape(metric), *cells, style=style)
     return table
+
+
+def similarity_lines(result: Result) -> list[str]:
+    """A line for each similarity function that tells another story than the verdict; last, the one that is saved."""
+    *others, saved = result.similarities or ("",)
+    return [
+        *(f"[yellow]but:[/]    {escape(one)}" for one in others),
+        *([f"[dim]        {escape(saved)}[/]"] if saved else []),
+    ]
 
 
 def _shown(result: Result) -> list[str]:

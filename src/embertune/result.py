@@ -23,6 +23,8 @@ class Result:
     `baseline` and `tuned` are empty, and `primary` None, where there is no test. `model` is the saved model's folder.
     `diagnosis` is the guard's last word, `diagnosis_reason` why, both empty where it had none; `remedies` are those
     that were taken, `advice` what to try next, `retention` what became of what the model could do before.
+    `similarities` says what each similarity function says that tells another story than the verdict, and, last, which
+    one is saved with the model.
     """
 
     out: Path
@@ -40,6 +42,7 @@ class Result:
     remedies: tuple[Remedy, ...] = ()
     advice: tuple[Advice, ...] = ()
     retention: tuple[Retained, ...] = ()
+    similarities: tuple[str, ...] = ()
 
     @property
     def model(self) -> Path:
@@ -85,6 +88,7 @@ def read_result(out: Path) -> Result:
         tuple(Remedy(**one) for one in record.get("remedies", ())),
         tuple(Advice(**one) for one in record.get("advice", ())),
         tuple(_retained(one) for one in record.get("retention", ())),
+        tuple(record.get("similarities", ())),
     )
 
 

@@ -31,6 +31,7 @@ from embertune.outcomes import (
     row_table,
     runs_table,
     seeds_table,
+    similarity_lines,
 )
 from embertune.report.layers import alike, summary
 from embertune.rundir import finite
@@ -153,7 +154,8 @@ class Terminal:
         colour = _COLOURS.get(result.verdict, "yellow")
         self.console.print(f"\n[bold {colour}]{escape(result.sentence)}[/]", soft_wrap=True)
         self.console.print(f"saved: {result.chosen}, {escape(result.reason)}", soft_wrap=True)
-        for line in [] if self.quiet else [*retention_lines(result.retention), *advice_lines(result)]:
+        further = [*similarity_lines(result), *retention_lines(result.retention), *advice_lines(result)]
+        for line in [] if self.quiet else further:
             self.console.print(line, soft_wrap=True)
         self.console.print(f"model:  {result.model}\nreport: {result.report}", soft_wrap=True, markup=False)
 

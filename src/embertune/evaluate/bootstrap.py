@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -51,6 +51,13 @@ class Change:
     def excludes_zero(self) -> bool:
         """Whether the whole interval lies on one side of zero; false where it is undefined."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def says(self) -> Literal["better", "worse", "no clear change"]:
+        """What this change says for itself, however many items there are: interval and p-value must agree."""
+        if not self.excludes_zero or self.p_value >= SIGNIFICANT:
+            return "no clear change"
+        return "better" if self.difference > 0 else "worse"
 
 
 def paired(base: Scores, tuned: Scores, metric: str, seed: int, resamples: int = 10_000, level: float = 0.95) -> Change:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from embertune.evaluate.bootstrap import SIGNIFICANT, Change
+from embertune.evaluate.bootstrap import Change
 from embertune.evaluate.proof import Proof
 from embertune.evaluate.sight import Shown
 from embertune.evaluate.similarity import SimilarityName
@@ -43,19 +43,13 @@ def _sentences(proof: Proof, shown: Shown, primary: Change, similarities: Sequen
     for other in similarities:
         told = "_".join(other if word == shown.similarity else word for word in label.split("_"))
         change = proof.change.get(f"{shown.name}_{told}")
-        if other == shown.similarity or change is None or _word(change) == _word(primary):
+        if other == shown.similarity or change is None or change.says == primary.says:
             continue
         if not primary.low <= change.difference <= primary.high:
             yield (
-                f"{NAMES[other]} says {_word(change)} ({_figures(change)}), where {NAMES[shown.similarity]} says "
-                f"{_word(primary)} ({_figures(primary)})"
+                f"{NAMES[other]} says {change.says} ({_figures(change)}), where {NAMES[shown.similarity]} says "
+                f"{primary.says} ({_figures(primary)})"
             )
-
-
-def _word(change: Change) -> str:
-    if not change.excludes_zero or change.p_value >= SIGNIFICANT:
-        return "no clear change"
-    return "better" if change.difference > 0 else "worse"
 
 
 def _figures(change: Change) -> str:
