@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from embertune.data.findings import Finding
 from embertune.evaluate.retention import Retained
 from embertune.report import numbers
+from embertune.report.choice import State, states, words_of
 from embertune.report.curves import Curves, curves
 from embertune.report.facts import Facts
 from embertune.report.layers import alike, summary, when
@@ -64,11 +65,25 @@ def _interval(row: Row) -> str:
     return numbers.interval(row.change.low, row.change.high)
 
 
+def _states(found: Sequence[State], metric: str) -> Iterator[str]:
+    """What could have been saved, where there was a choice."""
+    if not found:
+        return
+    yield "### What could have been saved"
+    kept = any(one.kept for one in found)
+    head = f"| state | dev {code_cell(metric)} | behind the best |" + (" keeps more than the best |" if kept else "")
+    lines = [head, "|---|--:|--:|" + ("--:|" if kept else "")]
+    for one in found:
+        mark = "**" if one.chosen else ""
+        lines.append(f"| {mark}{one.words}{mark} | {one.dev} | {one.behind} |" + (f" {one.kept} |" if kept else ""))
+    yield "\n".join(lines)
+
+
 def _verdict(facts: Facts) -> Iterator[str]:
     yield f"# {prose(facts.title)}"
     yield f"**{prose(begun(facts.proof.sentence))}.**"
     stopped = f" Training stopped early: {prose(facts.stopped)}." if facts.stopped else ""
-    yield f"Saved: the **{facts.choice.chosen}** model. {prose(begun(facts.choice.reason))}.{stopped}"
+    yield f"Saved: **{words_of(facts.choice.chosen)}**. {prose(begun(facts.choice.reason))}.{stopped}"
 
 
 def _results(facts: Facts) -> Iterator[str]:
@@ -125,6 +140,7 @@ def _training(facts: Facts) -> Iterator[str]:
     if found.dev:
         yield f"Dev {code(found.metric or '')}: `{sparkline([value for _, value in found.dev], 40)}`"
         yield _looks(found)
+    yield from _states(states(facts.choice), facts.metric or "")
     yield from _layers(facts)
 
 
