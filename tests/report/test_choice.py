@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from embertune.choose import Candidate, Choice
 from embertune.report.choice import states, words_of
+from embertune.report.html import to_html
 from embertune.report.markdown import to_markdown
 from tests.report import made
 
@@ -35,6 +36,14 @@ def test_the_report_in_text_has_a_line_for_each_and_says_which_was_saved() -> No
     assert "Saved: **25% of the model as it came, the rest of the best state**. Keeps more." in page
     assert "| **25% of the model as it came, the rest of the best state** | 0.7950 | −0.0050 ± 0.0100 | +0.0400" in page
     assert "| the model as it came | 0.6000 | −0.2000 ± 0.0300 |  |" in page
+
+
+def test_the_page_has_the_same_table() -> None:
+    facts = replace(made.facts(), choice=Choice("interpolated(0.25)", "keeps more", TRIED))
+    page = to_html(facts)
+    assert "Saved: 25% of the model as it came, the rest of the best state." in page
+    assert page.count('<span class="tag">saved</span>') == 1
+    assert "−0.0050 ± 0.0100" in page
 
 
 def test_without_a_choice_there_is_no_table() -> None:

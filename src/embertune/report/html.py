@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from embertune.data.audit import FACTS
 from embertune.report import numbers
+from embertune.report.choice import states, words_of
 from embertune.report.curves import curves
 from embertune.report.drawing import Interval, common_scale, interval
 from embertune.report.facts import Facts
@@ -83,6 +84,7 @@ def to_html(facts: Facts) -> str:
         looks=told.shown(LOOKS, facts.best_step),
         rows=list(facts.rows)[:ROWS] if facts.examples else [],
         negatives=scores(facts.negatives),
+        states=states(facts.choice),
         layers=[] if alike(facts.layers) else list(zip(facts.layers, shares(facts.layers), strict=True)),
         seconds=sum(facts.timing.values()),
         longest=max(facts.timing.values(), default=0.0) or 1.0,
@@ -121,6 +123,7 @@ def _template() -> Template:
         "percent": numbers.percent,
         "when": when,
         "summary": summary,
+        "state": words_of,
     }
     engine.tests["describing"] = lambda finding: finding.kind in FACTS
     sheets = [(here / name).read_text(encoding="utf-8") for name in ("colours.css", "style.css")]
