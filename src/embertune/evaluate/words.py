@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from embertune.evaluate.bootstrap import Change
@@ -21,6 +22,27 @@ _NAMES = {
     "ndcg": "nDCG",
     "mrr": "MRR",
     "map": "MAP",
+}
+
+_STANDS, _OWN = "what is sought stands", "a nearest neighbour of their own class"
+#: What a metric with no count of items means where it got better, and where it got worse.
+_MEANS: Mapping[str, Mapping[str, str]] = {
+    "better": {
+        "triplets": "more positives are nearer than their negatives",
+        "pairs": f"{_STANDS} higher",
+        "retrieval": f"{_STANDS} higher",
+        "scored": "similarity follows the gold scores more closely",
+        "labelled": "pairs that belong together stand out more clearly",
+        "classes": f"more texts have {_OWN}",
+    },
+    "worse": {
+        "triplets": "fewer positives are nearer than their negatives",
+        "pairs": f"{_STANDS} lower",
+        "retrieval": f"{_STANDS} lower",
+        "scored": "similarity follows the gold scores less closely",
+        "labelled": "pairs that belong together stand out less clearly",
+        "classes": f"fewer texts have {_OWN}",
+    },
 }
 
 
@@ -51,7 +73,7 @@ def sentence(
     if base is None or tuned is None or change is None:
         return f"{verdict}: there was no test set, so nothing says whether the model got better"
     about = About(metric.removeprefix(f"{base.name}_"), base.shape, len(base), metric in base.items)
-    return f"{verdict}: {told(about, base.values[metric], tuned.values[metric], change)}"
+    return f"{verdict}: {told(about, base.values[metric], tuned.values[metric], change)}{_meaning(verdict, about)}"
 
 
 def told(about: About, before: float, after: float, change: Change) -> str:
@@ -63,6 +85,15 @@ def told(about: About, before: float, after: float, change: Change) -> str:
     one, many = evaluator.items
     where = f"on {about.items:,} {one if about.items == 1 else many}"
     return f"{_name(plain)} ({similarity}) {where} {_moved(before, after, change)}"
+
+
+def _meaning(verdict: str, about: About) -> str:
+    """What a value that rose or fell means to people, after the value; counts need no such words."""
+    _, plain = _parts(about.metric)
+    counted = plain in EVALUATORS[about.shape].gains and about.by_item
+    if counted or verdict not in _MEANS or plain in ("precision", "recall"):
+        return ""
+    return f": {_MEANS[verdict][about.shape]}"
 
 
 def _parts(metric: str) -> tuple[str, str]:
