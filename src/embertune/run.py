@@ -47,7 +47,7 @@ from embertune.training.caching import prefix_cache
 from embertune.training.checkpoint import checkpoints_of
 from embertune.training.fit import Fit, fit
 from embertune.training.looking import LOSS, Dev
-from embertune.training.reporting import reporting
+from embertune.training.reporting import Tell, reporting
 from embertune.training.session import Surroundings
 from embertune.watch import Silent, Watcher
 
@@ -82,8 +82,9 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
     folder = claim(Path(out), planned.resolved, planned.fingerprint)
     if folder.finished:
         return finished(folder.path, watch)
-    planned = with_audit(planned, watch)
-    with told_plainly(folder.path):
+    trackers = reporting(planned.resolved.recipe, folder.path, planned.built.model, watch.note)
+    with told_plainly(folder.path), trackers as tell:
+        planned = with_audit(planned, watch)
         write_start(folder, planned, asked)
         clock.mark("prepare")
 
@@ -93,7 +94,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         clock.mark("baseline")
 
         watch.stage("train", f"{len(planned.data.sides.train):,} rows, {planned.course.steps:,} steps")
-        fitted = teach(planned, folder, base_dev, loss, watch)
+        fitted = teach(planned, folder, base_dev, loss, watch, tell)
         clock.mark("train")
 
         choice, after = settle_on(planned, fitted, start)
@@ -163,8 +164,10 @@ def put_down(facts: Facts, model: SentenceTransformer, folder: RunDir) -> None:
     unpack(model)
 
 
-def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher) -> Fit:
-    """Train the model in place, looking at dev on the way."""
+def teach(
+    planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher, tell: Tell
+) -> Fit:
+    """Train the model in place, looking at dev on the way; `tell` hears every line of the history."""
 
     def score() -> Dev:
         return told_by(look(planned), metric)
@@ -189,10 +192,9 @@ def teach(planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMake
         augment=copying(planned.data.sides, planned.resolved.recipe.training_seed),
         dev=planned.data.sides.dev,
         error=error_of(start, metric),
+        tell=tell,
     )
-    with reporting(planned.resolved.recipe, folder.path, planned.built.model, watch.note) as tell:
-        around = dataclasses.replace(around, tell=tell)
-        fitted = fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
+    fitted = fit(planned.built.model, side, planned.resolved.recipe, around, planned.course)
     for note in fitted.notes:
         watch.note(note.text)
     return dataclasses.replace(fitted, notes=(*fitted.notes, *cache.notes)) if cache else fitted

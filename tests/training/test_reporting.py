@@ -138,6 +138,10 @@ class Notes(Silent):
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.stages: list[str] = []
+
+    def stage(self, name: str, detail: str = "") -> None:
+        self.stages.append(name)
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -168,6 +172,23 @@ def test_a_tracker_that_cannot_begin_is_one_clear_error(
     monkeypatch.setattr(hears, "fails", "begin")
     with pytest.raises(EmbertuneError, match=r"train\.report_to: wandb cannot begin: no route to host; set it up"):
         et.run(_recipe("wandb"), tmp_path, train=rows, model=tiny_model())
+
+
+def test_a_tracker_that_cannot_begin_ends_the_run_before_anything_is_measured(
+    rows: list[dict[str, Any]],
+    tmp_path: Path,
+    tiny_model: Callable[[], SentenceTransformer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "taken" / "events"))
+    watch, out = Notes(), tmp_path / "run"
+    with pytest.raises(EmbertuneError, match=r"train\.report_to: tensorboard cannot begin: .*Not a directory"):
+        et.run(_recipe("tensorboard"), out, train=rows, model=tiny_model(), watch=watch)
+    assert watch.stages == ["data", "model"]
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR")
+    assert et.run(_recipe("tensorboard"), out, train=rows, model=tiny_model()).model.is_dir()
+    assert _events(out / EVENTS)
 
 
 def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_done(

@@ -56,7 +56,8 @@ class _Arguments(SentenceTransformerTrainingArguments):  # type: ignore[misc]  #
 def reporting(recipe: Recipe, out: Path, model: SentenceTransformer, note: Callable[[str], None]) -> Iterator[Tell]:
     """Inside, what is told goes to the trackers of the recipe; `note` hears of one that failed on the way.
 
-    `RecipeError` for one that cannot begin. One that fails later is left alone from then on: it ends no run.
+    `RecipeError` for one that cannot begin, so that this is to be entered before anything is measured. One that fails
+    later is left alone from then on: it ends no run.
     """
     if not recipe.train.report_to:
         yield lambda _: None
