@@ -25,7 +25,7 @@ ITEMS, QUERIES, TEXTS = 10, 5, 3
 #: A histogram has at most so many stretches.
 STRETCHES = 40
 #: What stands for a value per item where gold scores are compared with similarities.
-AGREEMENT = "1 where the pair's place by similarity is its place by score, 0 where it is farthest from it"
+AGREEMENT = "nearness of a pair's place by similarity to its place by gold score (1: the same place)"
 #: What is more than rounding.
 _LEAST = 1e-9
 
