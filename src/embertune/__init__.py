@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embertune.crossval import CrossValidated, cross_validate
     from embertune.engine.pack import pack, unpack
     from embertune.errors import EmbertuneError
     from embertune.recipe import Recipe, load_recipe, replace
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from embertune.seeds import Seeded, run_seeds
 
 __all__ = [
+    "CrossValidated",
     "EmbertuneError",
     "Recipe",
     "Result",
     "Seeded",
+    "cross_validate",
     "load_recipe",
     "pack",
     "replace",
@@ -32,10 +35,12 @@ __all__ = [
 ]
 
 _HOME = {
+    "CrossValidated": "embertune.crossval",
     "EmbertuneError": "embertune.errors",
     "Recipe": "embertune.recipe",
     "Result": "embertune.result",
     "Seeded": "embertune.seeds",
+    "cross_validate": "embertune.crossval",
     "load_recipe": "embertune.recipe",
     "pack": "embertune.engine.pack",
     "replace": "embertune.recipe",

@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         description="Fine-tune a Sentence Transformer on your own data, and know whether it got better.",
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_run, _init, _audit, _prepare, _evaluate, _report, _bench, _demo, _cache):
+    for add in (_run, _crossval, _init, _audit, _prepare, _evaluate, _report, _bench, _demo, _cache):
         add(commands)
     return top
 
@@ -67,6 +67,22 @@ def _run(commands: Any) -> None:
         "--dry-run", action="store_true", help="show what would be done and what it would take; no training"
     )
     _talk_options(run)
+
+
+def _crossval(commands: Any) -> None:
+    cross = _command(
+        commands, "crossval", crossval_command, "train once for each fold of the rows, each measured on its fold"
+    )
+    cross.add_argument(
+        "recipe", nargs="?", help="a recipe (.yaml or .toml); without one, --train says what to train on"
+    )
+    _data_options(cross)
+    cross.add_argument("--out", metavar="DIR", help="the folder for all folds (default: runs/NAME-folds)")
+    cross.add_argument("--folds", type=int, default=5, metavar="K", help="how many folds (default: 5)")
+    cross.add_argument(
+        "--final", action="store_true", help="train on all rows as well, for the median of the folds' best steps"
+    )
+    _talk_options(cross)
 
 
 def _init(commands: Any) -> None:
@@ -202,6 +218,18 @@ def run_command(options: argparse.Namespace) -> None:
         _train_seeds(recipe, options.out or f"runs/{_name(options)}-seeds", options)
     else:
         _train(recipe, options.out or f"runs/{_name(options)}", options)
+
+
+def crossval_command(options: argparse.Namespace) -> None:
+    """Train and measure fold by fold."""
+    recipe, terminal = _recipe(options), _terminal(options)
+    terminal.hello()
+    from embertune.crossval import cross_validate
+
+    with terminal:
+        out = options.out or f"runs/{_name(options)}-folds"
+        found = cross_validate(recipe, out, options.folds, final=options.final, watch=terminal)
+    terminal.crossed(found)
 
 
 def init_command(options: argparse.Namespace) -> None:

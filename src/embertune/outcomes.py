@@ -17,6 +17,7 @@ from embertune.report.numbers import interval, number, p_value, signed
 
 if TYPE_CHECKING:
     from embertune.bench import Bench
+    from embertune.crossval import CrossValidated
     from embertune.evaluate.retention import Retained
     from embertune.evaluated import Evaluation
     from embertune.redrawn import Compared
@@ -158,6 +159,26 @@ def seeds_table(found: Seeded) -> Table:
     moved = (signed(change.difference), interval(change.low, change.high), p_value(change.p_value))
     table.add_row("mean", number(joint.tuned[joint.primary]), *moved, "", _verdict(joint.verdict), style="bold")
     table.add_row("deviation", "", number(mean.deviation), "", "", "", "", style="dim")
+    return table
+
+
+def folds_table(found: CrossValidated) -> Table:
+    """A line for each fold: the primary metric before and after, its change, what was saved; then the mean."""
+    together = found.together
+    mean = together.metrics[together.primary]
+    title = f"[bold]{escape(together.primary)}[/] [dim]{together.counts.items:,} items in {len(found.folds)} folds[/]"
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left", title_style="")
+    for name in ("fold", "items", "baseline", "tuned", "change", "95 % interval", "best step"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("saved", overflow="fold")
+    for one in found.folds:
+        moved = (signed(one.change.difference), interval(one.change.low, one.change.high))
+        values = (f"{one.items:,}", number(one.baseline), number(one.tuned), *moved)
+        table.add_row(str(one.number), *values, f"{one.best_step:,} of {one.steps:,}", one.chosen)
+    values = tuple(number(sum(side) / len(side)) for side in (mean.baseline, mean.tuned))
+    moved = (signed(mean.change.difference), interval(mean.change.low, mean.change.high))
+    table.add_row("mean", f"{together.counts.items:,}", *values, *moved, "", _verdict(together.verdict), style="bold")
+    table.add_row("deviation", "", "", "", number(mean.deviation), "", "", "", style="dim")
     return table
 
 

@@ -23,6 +23,7 @@ from embertune.outcomes import (
     bench_table,
     cache_lines,
     cache_table,
+    folds_table,
     ranking_table,
     ranking_words,
     record_of,
@@ -43,6 +44,7 @@ from embertune.watch import Progress as Step
 if TYPE_CHECKING:
     from embertune.audited import Audited
     from embertune.bench import Bench
+    from embertune.crossval import CrossValidated
     from embertune.dryrun import Preview
     from embertune.evaluated import Evaluation
     from embertune.init import Begun
@@ -174,6 +176,22 @@ class Terminal:
         for line in [] if self.quiet else retention_lines(joint.retention):
             self.console.print(line, soft_wrap=True)
         model = f"model:  {found.model}\n" if found.model else ""
+        self.console.print(f"{model}report: {found.report}", soft_wrap=True, markup=False)
+
+    def crossed(self, found: CrossValidated) -> None:
+        """A cross-validation: a line for each fold, what they say together, and where the final model is."""
+        together = found.together
+        if self.json:
+            self.console.print_json(jsonlib.dumps(found.as_record()))
+            return
+        if not self.quiet:
+            self.console.print()
+            self.console.print(folds_table(found))
+        colour = _COLOURS.get(together.verdict, "yellow")
+        self.console.print(f"\n[bold {colour}]{escape(together.sentence)}[/]", soft_wrap=True)
+        best = f"{found.steps:,}" if found.steps else "0: in most folds nothing beat the base on dev"
+        self.console.print(f"best steps, the median of the folds: {best}", soft_wrap=True)
+        model = f"model:  {found.final}\n" if found.final else ""
         self.console.print(f"{model}report: {found.report}", soft_wrap=True, markup=False)
 
     def recipe(self, path: Path, begun: Begun) -> None:

@@ -11,7 +11,7 @@ from embertune.recipe.sections import Recipe
 _LEAVES = """
 model.name model.pooling model.prompts model.max_length model.dropout model.layers model.layers.keep
 model.layers.choose model.dimensions
-data.train data.dev data.test data.columns data.shape data.group data.limit data.nli data.nli.max_per_premise
+data.train data.dev data.test data.fold data.columns data.shape data.group data.limit data.nli data.nli.max_per_premise
 data.nli.neutral data.nli.keep_pairs data.leaks data.near_duplicates data.augment data.augment.delete data.augment.swap
 data.augment.synonyms data.augment.thesaurus data.augment.translate data.augment.translate.there
 data.augment.translate.back data.augment.columns data.augment.copies data.augment.keep data.balance data.negatives

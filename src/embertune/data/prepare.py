@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from embertune.data.folds import folds
 from embertune.data.groups import group_column
 from embertune.data.leaks import without_leaks
 from embertune.data.nli import NliSettings
@@ -18,6 +19,7 @@ from embertune.data.spec import parse
 from embertune.data.split import dev_corpus, dev_share, split
 from embertune.errors import Problem, RecipeError
 from embertune.recipe import Recipe
+from embertune.recipe.folding import parse_fold
 from embertune.recipe.sections import DataSection
 
 #: General pairs that come with embertune, written for it.
@@ -83,9 +85,11 @@ def prepare(recipe: Recipe, given: Given | None = None) -> Data:
     name = source.pick("train")
     settings = _settings(recipe)
     train = shape(source, name, settings)
-    family = _Family(recipe, source, name, train, settings)
-    dev, test, retention = family.dev(given.dev), family.test(given.test), family.retention()
-    sides = split(train, dev.value, test.value, recipe.seed)
+    rest, held = _fold(train, recipe)
+    family = _Family(recipe, source, name, rest, settings)
+    dev, retention = family.dev(given.dev), family.retention()
+    test = family.test(given.test) if held is None else family.held_out(held, given.test)
+    sides = split(rest, dev.value, test.value, recipe.seed)
     sides = replace(sides, dev=_measurable(sides.dev, recipe.seed), tests=_all_measurable(sides.tests, recipe.seed))
     sides = without_leaks(sides, recipe.data.leaks)
     if sides.dev is not None:
@@ -111,6 +115,14 @@ def prepare(recipe: Recipe, given: Given | None = None) -> Data:
         },
         {"train": _print(train), **dev.fingerprints, **test.fingerprints, **retention.fingerprints},
     )
+
+
+def _fold(train: Prepared, recipe: Recipe) -> tuple[Prepared, Prepared | None]:
+    """All rows; or those that are not in the recipe's fold, and those that are."""
+    if recipe.data.fold is None:
+        return train, None
+    number, count = parse_fold(recipe.data.fold)
+    return folds(train, count, recipe.seed)[number - 1]
 
 
 def _named(data: DataSection) -> Any:
@@ -176,6 +188,13 @@ class _Family:
         if self._has("test"):
             return self._own("test", self.source, _absolute(f"{self.source.spec}@test"), "the data's own test split")
         return _Decided(TEST_SHARE, TEST_SHARE, "10 % of the groups are held out")
+
+    def held_out(self, fold: Prepared, handed: Any) -> _Decided:
+        """The recipe's fold as the test set."""
+        if handed is not None:
+            found = f"found {self.recipe.data.fold}, and test rows are handed over"
+            raise RecipeError(Problem("data.fold", found, "leave one of them out"))
+        return _Decided({self.train.name: fold}, None, "the fold is the test set")
 
     def retention(self) -> _Decided:
         """What stands for all that the model could do before; the bundled pairs are no data of the user's."""

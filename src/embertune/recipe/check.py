@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from embertune.errors import Problem, RecipeError
 from embertune.recipe.augmenting import problems_of_augment
 from embertune.recipe.extra import problems_of_extra
+from embertune.recipe.folding import problems_of_fold
 from embertune.recipe.freezing import problems_of_freezing, problems_of_rates
 from embertune.recipe.guarding import problems_of_guard
 from embertune.recipe.losses import LOSSES
@@ -153,6 +154,7 @@ def _chunk_conflicts(train: TrainSection) -> Iterator[Problem]:
 def _data_conflicts(recipe: Recipe) -> Iterator[Problem]:
     data = recipe.data
     yield from problems_of_augment(data.augment)
+    yield from problems_of_fold(data.fold, data.test)
     if recipe.evaluate.retention in ({}, ""):
         yield Problem("evaluate.retention", "names no set", "write auto, a path, {name: path}, or null")
     if data.test == "none" and recipe.evaluate.primary not in (None, "auto"):

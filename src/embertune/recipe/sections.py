@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from embertune.recipe.augmenting import AugmentSection
 from embertune.recipe.balancing import Balance
+from embertune.recipe.folding import FoldText
 from embertune.recipe.freezing import Freeze, Unfreeze
 from embertune.recipe.guarding import GuardSection
 from embertune.recipe.losses import LossName
@@ -114,6 +115,11 @@ class DataSection(Section):
         "auto",
         "rows that are read for the verdict only; auto takes the data's own test split, or holds out 10 %",
         "auto, none, a share such as 0.1, a path, or {name: path}",
+    )
+    fold: FoldText | None = leaf(
+        None,
+        "hold out this fold of the training rows as test: what cross-validation does, once for each",
+        "null, or which fold of how many, such as '2 of 5'",
     )
     columns: Mapping[str, str] = leaf(
         {}, "role to column, where names do not say it", "a mapping such as {anchor: question, positive: answer}"
