@@ -74,6 +74,11 @@ def test_a_smaller_model_is_measured_against_the_whole_one_and_saved_plain(
     at = {name.split("_", 1)[0] for name in result.change}
     assert {f"{shape}-test", f"{shape}-test-8", f"{shape}-test-4"} <= at
     assert "the baseline is the whole model as it came" in (result.out / "report.md").read_text(encoding="utf-8")
+    sizes = json.loads((result.out / "facts.json").read_text(encoding="utf-8"))["seen"]["sizes"]
+    assert [(one["label"], one["dimensions"], one["layers"]) for one in sizes] == [
+        *(("baseline", dimensions, 2) for dimensions in (32, 8, 4)),
+        *(("tuned", dimensions, 1) for dimensions in (16, 8, 4)),
+    ]
     if shape == "labelled":
         assert "cosine_accuracy_threshold@8" in metrics(result)["thresholds"]
 

@@ -80,6 +80,21 @@ def test_an_item_has_the_texts_and_the_value_of_one_row_of_the_set(shape: str) -
         assert (texts, one.before, one.after) in rows
 
 
+@pytest.mark.parametrize("shape", ["triplets", "labelled", "scored"])
+def test_of_a_part_only_its_own_items_are_won_or_lost(shape: str) -> None:
+    train, test = SHAPES[shape](40), SHAPES[shape](40, start=25)
+    scene = arrange(Sides(shaped(train), None, {"held": shaped(test)}), ("cosine",))
+    (part, *_) = scene.parts
+    (whole,) = scene.tests
+    scene = showing(scene, f"{part.name}_{scene.test_headline.removeprefix(f'{whole.name}_')}")
+    seen = gathered(scene, *two(scene))
+    own = {next(iter(whole.item(item).values())) for item in np.flatnonzero(part.items)}
+    assert seen.won
+    assert seen.metric.startswith(part.name)
+    assert {next(iter(one.texts.values())) for one in (*seen.won, *seen.lost)} <= own
+    assert {(one.query,) for one in seen.neighbours} <= own
+
+
 def test_what_the_data_says_of_a_pair_or_of_a_text_stands_beside_it() -> None:
     said = {"scored": "score", "labelled": "label", "classes": "class"}
     for shape, column in said.items():
