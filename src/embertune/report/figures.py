@@ -168,6 +168,7 @@ def _together(names: Sequence[str]) -> str:
 def similarity_plots(seen: Seen) -> list[Plot]:
     """How near to an item what belongs to it is, and what does not, before and after, on the same axes."""
     found = [(when, one) for when, one in (("before", seen.before), ("after", seen.after)) if one and _any(one)]
+    found = [(when, _coarser(one, _stretches([one for _, one in found]))) for when, one in found]
     plots = [_similarity(seen.similarity, when, one) for when, one in found]
     if not plots:
         return []
@@ -188,6 +189,20 @@ def _similarity(function: str, when: str, one: Histogram) -> Plot:
     )
     title = f"{when.capitalize()} training"
     return Plot(f"similarity-{when}", title, about, Axis(f"{function} similarity"), Axis("share, %"), bins=bins)
+
+
+def _stretches(several: Sequence[Histogram]) -> int:
+    """How many stretches are put together, so that no more of them stand than Rice's rule gives their counts."""
+    fewest = min(sum(counts) for one in several for counts in (one.positive, one.negative) if any(counts))
+    widest = max(len(one.positive) for one in several)
+    return max(1, math.ceil(widest / max(10.0, 2.0 * fewest ** (1 / 3))))
+
+
+def _coarser(one: Histogram, times: int) -> Histogram:
+    """The same counts in stretches that are so many times as wide; the last may be narrower."""
+    firsts = range(0, len(one.positive), times)
+    positive, negative = (tuple(sum(of[n : n + times]) for n in firsts) for of in (one.positive, one.negative))
+    return Histogram((*one.edges[:-1:times], one.edges[-1]), positive, negative)
 
 
 def _any(one: Histogram) -> bool:
@@ -212,8 +227,9 @@ def size_plots(seen: Seen) -> list[Plot]:
     axes: tuple[tuple[str, str, Axis, Callable[[SizePoint], float | None]], ...] = (
         ("dimensions", "Quality and dimensions", Axis("dimensions", None, "whole"), lambda one: one.dimensions),
         ("layers", "Quality and layers", Axis("layers", None, "whole"), lambda one: one.layers),
-        ("speed", "Quality and speed", Axis("seconds to encode 1,000 texts"), lambda one: one.seconds),
     )
+    if len({one.layers for one in seen.sizes}) > 1:  # vectors that are cut off take the same time
+        axes += (("speed", "Quality and speed", Axis("seconds to encode 1,000 texts"), lambda one: one.seconds),)
     made = (_sizes(seen, name, title, axis, of) for name, title, axis, of in axes)
     return [plot for plot in made if plot is not None]
 

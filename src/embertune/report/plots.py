@@ -59,7 +59,7 @@ KINDS: Mapping[str, Look] = MappingProxyType(
 class Line:
     """Points joined by a line, with a gap where y is not finite. `spread` has a low and a high end for each point.
 
-    The spread is a band, or, where `bars` is true, an error bar at each point, and then no line joins them.
+    The spread is a band, or, where `bars` is true, an error bar at each point.
     """
 
     label: str

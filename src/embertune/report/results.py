@@ -20,10 +20,12 @@ BEFORE = (
     "These rows are not of the task: they show what training cost the model of what it could do before. They decide "
     "nothing. Lost and gained stand where interval and p-value say so."
 )
-#: Up to this many metrics of a set stand in the main table; of more, only those under the primary metric's similarity.
+#: Up to this many metrics of a set stand in the main table; of more, the usual ones under the primary similarity.
 SHORT = 8
 
 _FUNCTIONS = "|".join((*SIMILARITIES, "max"))
+#: Cuts of a ranking beyond those that are reported by custom: accuracy@1, accuracy@10 and recall@10 are.
+_FINE = re.compile(r"precision@\d+$|(?:accuracy|recall)@(?!10$)[^1]\d*$|recall@1$")
 #: `nli-test_cosine_accuracy`, `sts_spearman_cosine`: what stands before the last place where a metric can begin.
 _METRIC = re.compile(rf"(?P<set>.+)_(?P<metric>(?:{_FUNCTIONS})_.+|(?:spearman|pearson)_(?:{_FUNCTIONS}))")
 
@@ -106,7 +108,7 @@ def _shortened(name: str, rows: Sequence[Row], judged: str) -> Group:
 
 
 def _is_main(row: Row, favoured: str) -> bool:
-    return row.change is not None and _similarity(row.label) == favoured
+    return row.change is not None and _similarity(row.label) == favoured and not _FINE.search(row.label)
 
 
 def _similarity(metric: str) -> str:

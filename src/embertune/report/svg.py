@@ -146,7 +146,7 @@ def _axis(axis: Any, wanted: Axis, between: Callable[[float, float], Any]) -> No
     if wanted.numbers == "whole":
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     elif wanted.numbers == "rate":
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("e-0", "e-")))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _rate(value)))
     elif wanted.numbers == "log":
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"1e{value:.0f}"))
     else:
@@ -155,6 +155,14 @@ def _axis(axis: Any, wanted: Axis, between: Callable[[float, float], Any]) -> No
         axis.set_major_formatter(plain)
     if wanted.ends is not None:
         between(*wanted.ends)
+
+
+def _rate(value: float) -> str:
+    """`2e-5`, `1.5e-5`, `0`."""
+    if value == 0:
+        return "0"
+    mantissa, _, power = f"{value:.2e}".partition("e")
+    return f"{float(mantissa):g}e{int(power)}"
 
 
 def _marks(axes: Axes, marks: Sequence[Mark]) -> None:
@@ -180,7 +188,7 @@ def _line(axes: Axes, line: Line) -> None:
     style = {**_stroke(line.look), "marker": marker, "markersize": 5.5}
     if line.bars:
         reach = [[y - end for y, end in zip(up, low, strict=True)], [end - y for y, end in zip(up, high, strict=True)]]
-        axes.errorbar(across, up, reach, capsize=4, clip_on=False, **{**style, "linestyle": "none"})
+        axes.errorbar(across, up, reach, capsize=4, clip_on=False, **style)
         return
     if line.spread:
         axes.fill_between(across, low, high, color=style["color"], alpha=0.16, linewidth=0)
