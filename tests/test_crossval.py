@@ -154,3 +154,37 @@ def test_the_command_prints_a_line_for_each_fold_and_the_verdict(
     assert "60 items in 2 folds" in shown
     assert "over 2 folds, of 60 test triplets" in " ".join(shown.split())
     assert str(tmp_path / "folds" / "report.md") in shown.replace("\n", "")
+
+
+# Parts of the rows, and a learning curve
+
+
+def test_a_part_of_the_training_rows_lies_within_a_larger_one_and_leaves_dev_and_test_alone(recipe: Make) -> None:
+    whole, most, some = (prepare(recipe(data__subset=share)).sides for share in (None, 0.6, 0.3))
+    anchors = [set(sides.train.rows["anchor"][:]) for sides in (whole, most, some)]
+    assert anchors[2] < anchors[1] < anchors[0]
+    assert 0.15 < len(anchors[2]) / len(anchors[0]) < 0.45
+    for sides in (most, some):
+        assert sides.dev is not None
+        assert whole.dev is not None
+        assert sides.dev.rows["anchor"][:] == whole.dev.rows["anchor"][:]
+        assert sides.tests["triplets"].rows["anchor"][:] == whole.tests["triplets"].rows["anchor"][:]
+    assert any("as data.subset says" in note.text for note in some.train.notes)
+
+
+def test_a_part_as_large_as_the_whole_is_refused(recipe: Make) -> None:
+    with pytest.raises(RecipeError, match=r"data\.subset: found 1000, and there are"):
+        prepare(recipe(data__subset=1_000))
+
+
+def test_a_learning_curve_trains_each_fold_on_parts_of_its_rows(recipe: Make, tmp_path: Path) -> None:
+    rows = {"train": tiny.toy_triplets(160)}
+    made = et.replace(recipe(train__max_steps=1), {"data.train": None})
+    found = et.cross_validate(made, tmp_path / "folds", 2, learning_curve=True, rows=rows)
+    assert found.growth is not None
+    assert [round(rows / found.growth.rows[-1], 1) for rows in found.growth.rows] == [0.1, 0.3, 1.0]
+    assert "would" in found.growth.answer
+    assert found.growth.answer in (found.out / "report.md").read_text(encoding="utf-8").replace("\\", "").lower()
+    names = sorted(path.name for path in found.out.iterdir() if path.is_dir())
+    parts = ["", "-rows-10", "-rows-30"]
+    assert names == [f"fold-{number}-of-2{part}" for number in (1, 2) for part in parts]

@@ -82,6 +82,9 @@ def _crossval(commands: Any) -> None:
     cross.add_argument(
         "--final", action="store_true", help="train on all rows as well, for the median of the folds' best steps"
     )
+    cross.add_argument(
+        "--learning-curve", action="store_true", help="train on 10 and 30 %% of the rows too: would more data help?"
+    )
     _talk_options(cross)
 
 
@@ -228,7 +231,8 @@ def crossval_command(options: argparse.Namespace) -> None:
 
     with terminal:
         out = options.out or f"runs/{_name(options)}-folds"
-        found = cross_validate(recipe, out, options.folds, final=options.final, watch=terminal)
+        more = {"final": options.final, "learning_curve": options.learning_curve}
+        found = cross_validate(recipe, out, options.folds, **more, watch=terminal)
     terminal.crossed(found)
 
 

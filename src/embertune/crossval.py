@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
 
 from embertune.errors import Problem, RecipeError, RunFolderError
-from embertune.evaluate.folds import Crossed, crossed
+from embertune.evaluate.folds import Crossed, Growth, crossed, growth
 from embertune.recipe import Recipe, replace
 from embertune.recipe.guarding import ON_DEV
 from embertune.recipe.sections import Shape
-from embertune.report.facts import Facts
+from embertune.report.facts import Facts, Side
 from embertune.report.folds import Fold, to_markdown
 from embertune.report.kept import read_facts
 from embertune.run import run
@@ -25,7 +26,11 @@ from embertune.watch import Silent, Watcher
 #: Leaves that are decided by what is free at the moment, and of no weight for what is learnt.
 _OF_THE_MOMENT = "train.chunk"
 _FINAL = "final"
-_OURS = re.compile(rf"fold-\d+-of-\d+|{_FINAL}|\.?({re.escape(METRICS)}|{re.escape(REPORT_MD)})(\.[a-z0-9_]{{8}})?")
+#: The parts of the training rows that a learning curve has beside all of them.
+SHARES = (0.1, 0.3)
+_OURS = re.compile(
+    rf"fold-\d+-of-(?P<folds>\d+)(-rows-\d+)?|{_FINAL}|\.?({re.escape(METRICS)}|{re.escape(REPORT_MD)})(\.[a-z0-9_]{{8}})?"
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class CrossValidated:
     """The folds of a recipe in the folder `out`, and what they say together.
 
     `steps` is the median of the folds' best steps, 0 where the untouched model was best in most. `final` is the folder
-    of the model that was trained so long on all rows, None where none was asked for or none is worth it.
+    of the model that was trained so long on all rows, None where none was asked for or none is worth it. `growth` is
+    the learning curve, where one was asked for.
     """
 
     out: Path
@@ -41,6 +47,7 @@ class CrossValidated:
     together: Crossed
     steps: int
     final: Path | None = None
+    growth: Growth | None = None
 
     @property
     def report(self) -> Path:
@@ -49,48 +56,78 @@ class CrossValidated:
 
     def as_record(self) -> dict[str, Any]:
         """What metrics.json and `--json` hold."""
-        more = {"steps": self.steps, "final": self.final and str(self.final), "folds": [asdict(f) for f in self.folds]}
-        record: dict[str, Any] = finite({**self.together.as_record(), **more})
+        grown = asdict(self.growth) if self.growth else None
+        more = {"steps": self.steps, "final": self.final and str(self.final), "learning_curve": grown}
+        folds = [asdict(one) for one in self.folds]
+        record: dict[str, Any] = finite({**self.together.as_record(), **more, "folds": folds})
         return record
 
 
-def cross_validate(
+def cross_validate(  # noqa: PLR0913 a public entry: what is asked for beside the recipe is named
     recipe: Recipe,
     out: str | Path,
     folds: int = 5,
     *,
     final: bool = False,
+    learning_curve: bool = False,
     rows: Mapping[str, Any] | None = None,
     watch: Watcher | None = None,
 ) -> CrossValidated:
     """Train `recipe` once for each fold of its training rows, and measure each on its fold, which it has not seen.
 
     Folds keep groups whole and classes, labels and scores in proportion; each run holds a dev set out of its own rows
-    and stops by it. With `final`, one more model is trained on all rows, for the median of the best steps, without dev
-    or test. The same call again goes on where it stopped. `rows` are handed over as to `run`: `{"train": …}`.
+    and stops by it. With `learning_curve`, each fold is trained on a tenth and three tenths of its rows as well, so
+    that it can be said whether more would help. With `final`, one more model is trained on all rows, for the median of
+    the best steps, without dev or test. The same call again goes on where it stopped. `rows` are handed over as to
+    `run`: `{"train": …}`.
     Raises `EmbertuneError` for all that a user can put right: more folds than groups, a folder with anything else.
     """
     out, watch = Path(out), watch or Silent()
     if folds < 2:
         raise RecipeError(Problem("folds", f"found {folds}", "ask for at least 2"), "crossval")
-    recipes = {number: replace(recipe, {"data.fold": f"{number} of {folds}"}) for number in range(1, folds + 1)}
+    if learning_curve and recipe.data.subset is not None:
+        found = f"found {recipe.data.subset}, and a learning curve is asked for, which trains on parts of its own"
+        raise RecipeError(Problem("data.subset", found, "leave one of them out"))
     _check(out, folds)
-    known: dict[str, Any] = {}
-    for number, asked in recipes.items():
-        watch.stage("fold", f"{number} of {folds}")
-        folder = _folder(out, number, folds)
-        run(replace(asked, known), folder, watch=watch, **(rows or {}))
-        known = known or {path: one.value for path, one in measured_in(folder).items() if path != _OF_THE_MOMENT}
-    facts = {number: read_facts(_folder(out, number, folds)) for number in recipes}
-    steps = math.ceil(median(one.best_step for one in facts.values()))
+    recipes = recipes_of(recipe, folds, SHARES if learning_curve else ())
+    known = _all_run(recipes, out, rows or {}, watch)
+    facts = {name: read_facts(out / name) for name in recipes}
+    whole = [facts[name_of(number, folds)] for number in range(1, folds + 1)]
+    steps = math.ceil(median(one.best_step for one in whole))
     kept = None
     if final and steps:
         watch.stage("final", f"all rows, {steps:,} steps, the median of the folds' best")
         kept = run(replace(on_all_rows(recipe, steps), known), out / _FINAL, watch=watch, **(rows or {})).model
-    found = _joined(out, facts, steps, kept)
-    write_text(out / REPORT_MD, to_markdown(found.together, found.folds, steps, _FINAL if kept else ""))
+    grown = _growth(facts, folds) if learning_curve else None
+    found = dataclasses.replace(_joined(out, whole, steps), final=kept, growth=grown)
+    write_text(out / REPORT_MD, to_markdown(found.together, found.folds, steps, _FINAL if kept else "", grown))
     write_json(out / METRICS, found.as_record())
     return found
+
+
+def recipes_of(recipe: Recipe, folds: int, shares: Sequence[float]) -> dict[str, Recipe]:
+    """By folder: the recipe of each fold, on shares of its training rows first."""
+    found = {}
+    for number in range(1, folds + 1):
+        fold = replace(recipe, {"data.fold": f"{number} of {folds}"})
+        found |= {name_of(number, folds, share): replace(fold, {"data.subset": share}) for share in shares}
+        found[name_of(number, folds)] = fold
+    return found
+
+
+def name_of(number: int, folds: int, share: float | None = None) -> str:
+    """`fold-1-of-5`, or `fold-1-of-5-rows-10` for a tenth of its training rows."""
+    return f"fold-{number}-of-{folds}" + (f"-rows-{share:.0%}".rstrip("%") if share else "")
+
+
+def _all_run(recipes: Mapping[str, Recipe], out: Path, rows: Mapping[str, Any], watch: Watcher) -> dict[str, Any]:
+    """Run what is not finished; what the first measured on this machine holds for all, and is given back."""
+    known: dict[str, Any] = {}
+    for place, (name, asked) in enumerate(recipes.items(), start=1):
+        watch.stage("fold", f"{name} ({place} of {len(recipes)} runs)")
+        run(replace(asked, known), out / name, watch=watch, **rows)
+        known = known or {path: one.value for path, one in measured_in(out / name).items() if path != _OF_THE_MOMENT}
+    return known
 
 
 def on_all_rows(recipe: Recipe, steps: int) -> Recipe:
@@ -103,29 +140,38 @@ def on_all_rows(recipe: Recipe, steps: int) -> Recipe:
     return replace(recipe, {**nothing, **sides, "train.epochs": None, "train.max_steps": steps})
 
 
-def _folder(out: Path, number: int, folds: int) -> Path:
-    return out / f"fold-{number}-of-{folds}"
-
-
 def _check(out: Path, folds: int) -> None:
     """RunFolderError where `out` holds anything but folds of as many."""
     if not out.is_dir():
         return  # the first run says what is wrong with a file
     for name in sorted(path.name for path in out.iterdir()):
-        other = name.startswith("fold-") and not name.endswith(f"-of-{folds}")
-        if other or not _OURS.fullmatch(name):
+        ours = _OURS.fullmatch(name)
+        if not ours or (ours["folds"] or str(folds)) != str(folds):
             found = f"holds {name}, which is not of a cross-validation with {folds} folds"
             raise RunFolderError(str(out), found, "choose another --out")
 
 
-def _joined(out: Path, facts: Mapping[int, Facts], steps: int, final: Path | None) -> CrossValidated:
+def _joined(out: Path, whole: Sequence[Facts], steps: int) -> CrossValidated:
     """What finished folds come to."""
-    first = facts[1]
-    metric = first.proof.primary or ""
-    tests = [side for side in first.sides if side.role == "test" and metric.startswith(f"{side.name}_")]
-    test = max(tests, key=lambda side: len(side.name))
-    found = crossed([one.proof for one in facts.values()], test.name, cast(Shape, test.shape))
-    return CrossValidated(out, tuple(_fold(number, one) for number, one in facts.items()), found, steps, final)
+    test = _test_of(whole[0])
+    found = crossed([one.proof for one in whole], test.name, cast(Shape, test.shape))
+    return CrossValidated(out, tuple(_fold(number, one) for number, one in enumerate(whole, 1)), found, steps)
+
+
+def _test_of(facts: Facts) -> Side:
+    """The test set that has the primary metric: the part, where that is of a part."""
+    metric = facts.proof.primary or ""
+    return max(
+        (side for side in facts.sides if side.role == "test" and metric.startswith(f"{side.name}_")),
+        key=lambda side: len(side.name),
+    )
+
+
+def _growth(facts: Mapping[str, Facts], folds: int) -> Growth:
+    """The learning curve of finished folds."""
+    made = [[facts[name_of(number, folds, share)] for share in (*SHARES, None)] for number in range(1, folds + 1)]
+    rows = [[next(side.rows for side in one.sides if side.role == "train") for one in of] for of in made]
+    return growth(rows, [[one.proof.tuned[one.proof.primary or ""] for one in of] for of in made])
 
 
 def _fold(number: int, facts: Facts) -> Fold:

@@ -189,6 +189,8 @@ class Terminal:
             self.console.print(folds_table(found))
         colour = _COLOURS.get(together.verdict, "yellow")
         self.console.print(f"\n[bold {colour}]{escape(together.sentence)}[/]", soft_wrap=True)
+        if found.growth:
+            self.console.print(escape(found.growth.answer), soft_wrap=True)
         best = f"{found.steps:,}" if found.steps else "0: in most folds nothing beat the base on dev"
         self.console.print(f"best steps, the median of the folds: {best}", soft_wrap=True)
         model = f"model:  {found.final}\n" if found.final else ""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from embertune.evaluate.bootstrap import Change
-from embertune.evaluate.folds import corrected, crossed
+from embertune.evaluate.folds import corrected, crossed, growth
 from embertune.evaluate.proof import Counts, Proof
 
 DIFFERENCES = st.lists(st.floats(-1, 1), min_size=2, max_size=10)
@@ -81,3 +81,23 @@ def test_folds_that_disagree_have_no_clear_change() -> None:
 def test_folds_of_different_metrics_are_refused() -> None:
     with pytest.raises(ValueError, match="same metric"):
         crossed([proof(0.1), proof(0.1, "b-test_cosine_accuracy")], "a-test", "triplets")
+
+
+def test_a_metric_that_gains_the_same_with_every_doubling_would_gain_it_again() -> None:
+    rows = [(100, 300, 1_000), (110, 310, 1_050)]
+    values = [[0.5 + 0.02 * float(np.log2(n)) for n in some] for some in rows]
+    found = growth(rows, values)
+    assert found.doubling.difference == pytest.approx(0.02)
+    assert found.rows == (105, 305, 1_025)
+    assert found.answer.startswith("more data would help: twice the rows would add about +0.0200")
+
+
+def test_folds_that_rise_and_fall_do_not_tell_whether_more_data_would_help() -> None:
+    found = growth([(100, 1_000)] * 3, [(0.5, 0.6), (0.6, 0.5), (0.5, 0.52)])
+    assert found.answer.startswith("these folds do not tell")
+
+
+@pytest.mark.parametrize("rows", [[(100, 1_000)], [(100,), (100,)]])
+def test_a_learning_curve_of_one_fold_or_one_size_is_refused(rows: list[tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match="two folds and two sizes"):
+        growth(rows, [[0.5] * len(some) for some in rows])

@@ -11,7 +11,8 @@ from embertune.recipe.sections import Recipe
 _LEAVES = """
 model.name model.pooling model.prompts model.max_length model.dropout model.layers model.layers.keep
 model.layers.choose model.dimensions
-data.train data.dev data.test data.fold data.columns data.shape data.group data.limit data.nli data.nli.max_per_premise
+data.train data.dev data.test data.fold data.columns data.shape data.group data.limit data.subset data.nli
+data.nli.max_per_premise
 data.nli.neutral data.nli.keep_pairs data.leaks data.near_duplicates data.augment data.augment.delete data.augment.swap
 data.augment.synonyms data.augment.thesaurus data.augment.translate data.augment.translate.there
 data.augment.translate.back data.augment.columns data.augment.copies data.augment.keep data.balance data.negatives
@@ -28,7 +29,8 @@ train.schedule_options.patience train.warmup train.floor train.gradient_clip tra
 train.matryoshka.dimensions train.matryoshka.weights train.chunk train.layer_decay train.layer_rates train.freeze
 train.freeze.layers train.freeze.embeddings train.freeze.patterns train.unfreeze train.unfreeze.every
 train.unfreeze.layers train.unfreeze.until train.unfreeze.embeddings train.unfreeze.warmup train.unfreeze.patience
-train.prefix_cache train.average train.keep_general train.save_every train.keep_checkpoints train.precision train.report_to train.extra
+train.prefix_cache train.average train.keep_general train.save_every train.keep_checkpoints train.precision
+train.report_to train.extra
 guard.eval_every guard.patience guard.min_change guard.metric guard.budget guard.on_overfit guard.remedies
 evaluate.primary evaluate.similarity evaluate.retention
 report.examples

@@ -16,7 +16,7 @@ from embertune.data.prepared import Note, Prepared, Sides
 from embertune.data.shapes import ShapeSettings, shape
 from embertune.data.sources import Source, read
 from embertune.data.spec import parse
-from embertune.data.split import dev_corpus, dev_share, split
+from embertune.data.split import dev_corpus, dev_share, hold_out, split
 from embertune.errors import Problem, RecipeError
 from embertune.recipe import Recipe
 from embertune.recipe.folding import parse_fold
@@ -92,6 +92,7 @@ def prepare(recipe: Recipe, given: Given | None = None) -> Data:
     sides = split(rest, dev.value, test.value, recipe.seed)
     sides = replace(sides, dev=_measurable(sides.dev, recipe.seed), tests=_all_measurable(sides.tests, recipe.seed))
     sides = without_leaks(sides, recipe.data.leaks)
+    sides = replace(sides, train=_subset(sides.train, recipe))
     if sides.dev is not None:
         sides = replace(sides, dev=dev_corpus(sides.dev, seed=recipe.seed))
     sides = replace(sides, retention=_all_measurable(retention.value, recipe.seed))
@@ -123,6 +124,20 @@ def _fold(train: Prepared, recipe: Recipe) -> tuple[Prepared, Prepared | None]:
         return train, None
     number, count = parse_fold(recipe.data.fold)
     return folds(train, count, recipe.seed)[number - 1]
+
+
+def _subset(train: Prepared, recipe: Recipe) -> Prepared:
+    """The part of the training rows that is trained on, of every class, label or score bin the same share."""
+    wanted = recipe.data.subset
+    if wanted is None:
+        return train
+    if isinstance(wanted, int) and wanted >= len(train):
+        found = f"found {wanted}, and there are {len(train)} training rows"
+        raise RecipeError(Problem("data.subset", found, "ask for fewer, or write null"))
+    share = wanted if isinstance(wanted, float) else wanted / len(train)
+    _, kept = hold_out(train, share, recipe.seed, "subset")
+    text = f"{train.name}: trained on {len(kept):,} of {len(train):,} rows, as data.subset says"
+    return replace(kept, notes=(*kept.notes, Note("subset", text, len(train) - len(kept))))
 
 
 def _named(data: DataSection) -> Any:

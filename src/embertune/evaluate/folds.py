@@ -85,3 +85,44 @@ def _over(proofs: Sequence[Proof], metric: str, change: Change) -> OverFolds:
     before, after = (tuple(float(getattr(one, side)[metric]) for one in proofs) for side in ("baseline", "tuned"))
     deviation = float(np.std([one.change[metric].difference for one in proofs], ddof=1))
     return OverFolds(change, before, after, deviation)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How the primary metric grows with the number of training rows, fold by fold.
+
+    `rows` are the mean numbers of training rows, ascending; `values` the mean metric at each. `doubling` is what twice
+    the rows would add, by a straight line through each fold's values over the logarithm of its rows, with the corrected
+    interval over folds; `answer` says it in words.
+    """
+
+    rows: tuple[int, ...]
+    values: tuple[float, ...]
+    doubling: Change
+    answer: str
+
+
+def growth(rows: Sequence[Sequence[int]], values: Sequence[Sequence[float]]) -> Growth:
+    """The learning curve of folds: for each the rows it was trained on, ascending, and what it reached with them.
+
+    A line over the logarithm of the rows is what little data and many tasks have in common in the middle of their
+    learning curves (Hestness et al. 2017, arXiv:1712.00409, section 2); it says nothing far beyond the rows there are.
+    Raises ValueError for fewer than two folds or two sizes.
+    """
+    if len(rows) < 2 or min(map(len, rows)) < 2:
+        raise ValueError("two folds and two sizes or more are needed")
+    slopes = [float(np.polyfit(np.log2(some), of, 1)[0]) for some, of in zip(rows, values, strict=True)]
+    found = corrected(slopes, 1 / (len(rows) - 1))
+    sizes = tuple(round(float(np.mean(some))) for some in zip(*rows, strict=True))
+    means = tuple(float(np.mean(some)) for some in zip(*values, strict=True))
+    return Growth(sizes, means, found, _answer(found))
+
+
+def _answer(doubling: Change) -> str:
+    """Would more data help?"""
+    about = f"twice the rows would add about {doubling.difference:+.4f} ({doubling.low:+.4f} to {doubling.high:+.4f})"
+    if doubling.low > 0:
+        return f"more data would help: {about}"
+    if doubling.high < 0:
+        return f"more data of this kind would not help: {about}"
+    return f"these folds do not tell whether more data would help: {about}"

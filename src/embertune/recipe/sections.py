@@ -137,6 +137,12 @@ class DataSection(Section):
     limit: Annotated[int, Field(ge=2)] | None = leaf(
         None, "keep this many prepared training examples, chosen by hash", "null or a whole number of at least 2"
     )
+    subset: Share | Annotated[int, Field(ge=2)] | None = leaf(
+        None,
+        "train on so many of the training rows, whole groups by hash; a smaller part lies within a larger one; dev and "
+        "test stay as they are",
+        "null, a share such as 0.3, or a whole number of rows",
+    )
     nli: NliSection | None = leaf(
         None,
         "how NLI rows become triplets; null for other shapes and for the defaults",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from embertune.evaluate.bootstrap import Change
-from embertune.evaluate.folds import Crossed
+from embertune.evaluate.folds import Crossed, Growth
 from embertune.report import numbers
 from embertune.report.seeds import moved
 from embertune.report.shown import begun, code, code_cell, prose
@@ -32,9 +32,19 @@ class Fold:
     steps: int
 
 
-def to_markdown(found: Crossed, folds: Sequence[Fold], steps: int, final: str) -> str:
+def to_markdown(found: Crossed, folds: Sequence[Fold], steps: int, final: str, grown: Growth | None) -> str:
     """The whole report; `final` is the folder of the model trained on all rows, '' for none."""
-    return "\n\n".join(_parts(found, folds, steps, final)) + "\n"
+    parts = [*_parts(found, folds, steps, final), *(_curve(grown) if grown else ())]
+    return "\n\n".join([*parts, *_all(found)]) + "\n"
+
+
+def _curve(grown: Growth) -> Iterator[str]:
+    """What each part of the training rows reached, and what more of them would add."""
+    yield "## Would more data help?"
+    yield f"**{prose(begun(grown.answer))}.**"
+    lines = ["| training rows | reached, mean of the folds |", "|--:|--:|"]
+    lines += [f"| {rows:,} | {numbers.number(value)} |" for rows, value in zip(grown.rows, grown.values, strict=True)]
+    yield "\n".join(lines)
 
 
 def _parts(found: Crossed, folds: Sequence[Fold], steps: int, final: str) -> Iterator[str]:
@@ -48,6 +58,9 @@ def _parts(found: Crossed, folds: Sequence[Fold], steps: int, final: str) -> Ite
     yield f"## {code(found.primary)}"
     yield "\n".join(_by_fold(found, folds))
     yield HOW_OVER_FOLDS
+
+
+def _all(found: Crossed) -> Iterator[str]:
     yield "## All metrics"
     yield "\n".join(_metrics(found))
     yield "The p-values of all metrics but the primary one are adjusted together (Holm)."
