@@ -82,7 +82,7 @@ def test_before_and_after_stand_on_the_same_axes() -> None:
     assert (before.x.ends, before.y.ends) == (after.x.ends, after.y.ends)
     assert "overlap" in before.about
     alone = similarity_plots(replace(made.seen(), before=None))
-    assert [plot.name for plot in alone] == ["similarity-after"]
+    assert [plot.name for plot in alone] == ["similarity-saved"]
     empty = Histogram((0.0, 1.0), (0,), (0,))
     assert similarity_plots(replace(made.seen(), before=empty, after=empty)) == []
 

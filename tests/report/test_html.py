@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from embertune.choose import Choice
 from embertune.report import Facts, to_html
 from tests.report import made
 
@@ -215,7 +216,7 @@ def test_the_guard_has_a_section_with_diagnosis_remedies_and_advice() -> None:
 
 def test_every_learning_curve_has_its_numbers_and_says_what_happened() -> None:
     page = Page(page_of("guarded"))
-    names = ["dev", "loss", "training-loss", "learning-rate", "similarity-before", "similarity-after"]
+    names = ["dev", "loss", "training-loss", "learning-rate", "similarity-base", "similarity-saved"]
     names += ["size-dimensions"]
     assert page.values("data-plot") == names
     assert page.values("download") == [f"{name}.csv" for name in names]
@@ -241,6 +242,12 @@ def test_what_was_won_and_lost_and_what_is_near_is_shown_with_its_texts() -> Non
         assert expected in text, expected
     assert page.values("class").count("relevant") == 6
     assert "Dot accuracy@1 falls by 0.0120, where cosine rises." in text
+
+
+def test_where_the_base_is_saved_both_sides_are_told_to_be_the_same() -> None:
+    page = Page(to_html(made.facts(choice=Choice("base", "nothing beat it"))))
+    assert page.text.count("both are the same") == 2
+    assert "both are the same" not in page_of("calm")
 
 
 def test_without_anything_seen_there_are_no_empty_sections() -> None:

@@ -140,6 +140,13 @@ def test_every_metric_is_in_exactly_one_row() -> None:
     assert sorted(rows) == sorted(made.proof().baseline)
 
 
+def test_of_many_cuts_of_a_ranking_the_usual_ones_stand_in_the_main_table() -> None:
+    labels = [row.label for row in groups(made.facts())[0].main]
+    assert labels == [f"cosine_{name}" for name in ("accuracy@1", "recall@10", "ndcg@10", "mrr@10")]
+    proof = made.proof(primary="help-test_cosine_accuracy@5")
+    assert groups(made.facts(proof=proof))[0].main[0].label == "cosine_accuracy@5"
+
+
 def test_a_set_with_few_metrics_is_shown_whole() -> None:
     small = groups(made.facts())[1]
     assert small.name == "nli-test"

@@ -144,11 +144,12 @@ def test_a_style_of_the_users_own_changes_no_report_and_is_left_as_it_was() -> N
 def test_a_home_that_cannot_be_written_is_nothing_to_talk_about(tmp_path: Path) -> None:
     script = (
         "import sys, logging; logging.basicConfig()\n"
-        "from embertune.report.svg import draw; from tests.report.test_plots import plot\n"
+        "from embertune.report.svg import draw; from embertune.report.plots import Axis, Plot\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "print(draw([plot()])[0], end='')\n"
+        "print(draw([Plot('p', 't', 'a', Axis('x', (0, 1)), Axis('y', (0, 1)))])[0], end='')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
+    bare = Plot("p", "t", "a", Axis("x", (0, 1)), Axis("y", (0, 1)))
     (tmp_path / "home").write_text("a file, so that nothing can be written into it")
     ours = {key: value for key, value in os.environ.items() if not key.startswith(("MPL", "XDG"))}
     done = subprocess.run(
@@ -159,4 +160,4 @@ def test_a_home_that_cannot_be_written_is_nothing_to_talk_about(tmp_path: Path) 
         encoding="utf-8",
         check=False,
     )
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", str(draw([plot()])[0]))
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", str(draw([bare])[0]))

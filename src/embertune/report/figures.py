@@ -167,7 +167,7 @@ def _together(names: Sequence[str]) -> str:
 
 def similarity_plots(seen: Seen) -> list[Plot]:
     """How near to an item what belongs to it is, and what does not, before and after, on the same axes."""
-    found = [(when, one) for when, one in (("before", seen.before), ("after", seen.after)) if one and _any(one)]
+    found = [(when, one) for when, one in (("base", seen.before), ("saved", seen.after)) if one and _any(one)]
     found = [(when, _coarser(one, _stretches([one for _, one in found]))) for when, one in found]
     plots = [_similarity(seen.similarity, when, one) for when, one in found]
     if not plots:
