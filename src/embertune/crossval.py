@@ -86,8 +86,8 @@ def cross_validate(  # noqa: PLR0913 a public entry: what is asked for beside th
     if folds < 2:
         raise RecipeError(Problem("folds", f"found {folds}", "ask for at least 2"), "crossval")
     if learning_curve and recipe.data.subset is not None:
-        found = f"found {recipe.data.subset}, and a learning curve is asked for, which trains on parts of its own"
-        raise RecipeError(Problem("data.subset", found, "leave one of them out"))
+        text = f"found {recipe.data.subset}, and a learning curve is asked for, which trains on parts of its own"
+        raise RecipeError(Problem("data.subset", text, "leave one of them out"))
     _check(out, folds)
     recipes = recipes_of(recipe, folds, SHARES if learning_curve else ())
     known = _all_run(recipes, out, rows or {}, watch)
@@ -107,7 +107,7 @@ def cross_validate(  # noqa: PLR0913 a public entry: what is asked for beside th
 
 def recipes_of(recipe: Recipe, folds: int, shares: Sequence[float]) -> dict[str, Recipe]:
     """By folder: the recipe of each fold, on shares of its training rows first."""
-    found = {}
+    found: dict[str, Recipe] = {}
     for number in range(1, folds + 1):
         fold = replace(recipe, {"data.fold": f"{number} of {folds}"})
         found |= {name_of(number, folds, share): replace(fold, {"data.subset": share}) for share in shares}

@@ -175,9 +175,9 @@ def folds_table(found: CrossValidated) -> Table:
         moved = (signed(one.change.difference), interval(one.change.low, one.change.high))
         values = (f"{one.items:,}", number(one.baseline), number(one.tuned), *moved)
         table.add_row(str(one.number), *values, f"{one.best_step:,} of {one.steps:,}", one.chosen)
-    values = tuple(number(sum(side) / len(side)) for side in (mean.baseline, mean.tuned))
-    moved = (signed(mean.change.difference), interval(mean.change.low, mean.change.high))
-    table.add_row("mean", f"{together.counts.items:,}", *values, *moved, "", _verdict(together.verdict), style="bold")
+    change, means = mean.change, [number(sum(side) / len(side)) for side in (mean.baseline, mean.tuned)]
+    moved = (signed(change.difference), interval(change.low, change.high))
+    table.add_row("mean", f"{together.counts.items:,}", *means, *moved, "", _verdict(together.verdict), style="bold")
     table.add_row("deviation", "", "", "", number(mean.deviation), "", "", "", style="dim")
     return table
 
