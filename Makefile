@@ -26,6 +26,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/nli_shaping.py
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/mining.py
+	$(BIN)/python benchmarks/proof.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/engine.py --rounds 1
 

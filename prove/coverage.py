@@ -6,12 +6,19 @@ million items, Spearman's correlation and average precision. What counts is the 
 2,000 resamples instead of 10,000. Sets with fewer groups or discordant items than the verdict takes an interval's
 word for (200 and 20) are shown as well; from there on coverage has to be within 93 to 97 %.
 
-`python prove/coverage.py` writes prove/results/coverage.json; it takes about ten minutes on one core.
+The same for the interval over several seeds, whose true change is that over all seeds and items that there could be:
+items won or lost, in three of four cases alike in all seeds, and seeds that win more or less often, by a deviation of
+so many times the error that drawing the items has. There a seed's own interval is its mean ± 1.96 standard errors,
+which for the mean of 400 items is what the bootstrap gives.
+
+`python prove/coverage.py` writes prove/results/coverage.json; it takes about ten minutes on one core, of which the
+seeds, `python prove/coverage.py seeds`, take one.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +26,11 @@ from typing import Any
 
 import numpy as np
 
+from embertune.evaluate.bootstrap import Change
 from embertune.evaluate.evalset import FloatArray, IntArray
 from embertune.evaluate.proof import ENOUGH_DISCORDANT, ENOUGH_GROUPS
 from embertune.evaluate.resampling import bootstrap
+from embertune.evaluate.seeds import pooled
 from embertune.evaluate.statistic import KindName, Statistic, mean_of
 
 RESULTS = Path(__file__).parent / "results" / "coverage.json"
@@ -93,6 +102,38 @@ WORLDS: dict[str, tuple[World, tuple[int, ...]]] = {
 }
 
 
+#: Test sets of each case, items, the share that is discordant, and of these the share that is won.
+SEED_SETS, SEED_GROUPS, SEED_SHARE, SEED_WINS = 2_000, 400, 0.10, 0.65
+SEED_CASES = [(seeds, spread) for seeds in (2, 3, 5) for spread in (0.0, 0.5, 1.0, 2.0)]
+
+
+def over_seeds(seeds: int, spread: float) -> dict[str, Any]:
+    """Of many test sets and seeds, the share whose joint interval holds the true change."""
+    chance = np.random.default_rng([seeds, int(10 * spread)])
+    error = np.sqrt(SEED_SHARE / SEED_GROUPS)  # that drawing the items has, nearly
+    truth = SEED_SHARE * (2 * SEED_WINS - 1)
+    held, widths = 0, []
+    for _ in range(SEED_SETS):
+        shared = chance.random((2, SEED_GROUPS))
+        changes = []
+        for _ in range(seeds):
+            wins = SEED_WINS + spread * error / (2 * SEED_SHARE) * chance.standard_normal()
+            drawn = np.where(chance.random((2, SEED_GROUPS)) < 0.75, shared, chance.random((2, SEED_GROUPS)))
+            step = np.where(drawn[0] < SEED_SHARE, np.where(drawn[1] < wins, 1.0, -1.0), 0.0)
+            mean, reach = float(step.mean()), 1.96 * float(step.std()) / np.sqrt(SEED_GROUPS)
+            changes.append(Change(mean, mean - reach, mean + reach, 0.5, RESAMPLES))
+        found = pooled(changes, SEED_GROUPS)
+        held += found.low <= truth <= found.high
+        widths.append(found.high - found.low)
+    return {
+        "seeds": seeds,
+        "deviation of seeds, in errors of items": spread,
+        "sets": SEED_SETS,
+        "coverage": held / SEED_SETS,
+        "length, in errors of items": float(np.median(widths) / error),
+    }
+
+
 def coverage(name: str, groups: int) -> dict[str, Any]:
     """Of many test sets, the share whose interval holds the true difference."""
     world = WORLDS[name][0]
@@ -128,26 +169,44 @@ def true_difference(world: World) -> float:
     return after.value() - before.value()
 
 
-def main() -> None:
-    """Simulate all, and say where coverage is not what it should be."""
-    began = time.perf_counter()
+def of_worlds() -> dict[str, Any]:
+    """One run's intervals."""
     found = {name: [coverage(name, groups) for groups in sizes] for name, (_, sizes) in WORLDS.items()}
     held = [one for several in found.values() for one in several if one["with enough to tell"] > 0.5]
-    outside = [one for one in held if not WITHIN[0] <= one["coverage there"] <= WITHIN[1]]
-    record = {
-        "rule": {"groups": ENOUGH_GROUPS, "discordant": ENOUGH_DISCORDANT},
-        "resamples": RESAMPLES,
-        "worlds": found,
-        "outside 93 to 97 %": outside,
-        "seconds": round(time.perf_counter() - began),
-    }
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     for name, several in found.items():
         for one in several:
             there = one["coverage there"]
             told = f", {there:.1%} of {one['with enough to tell']:.0%}" if there is not None else ""
             print(f"{name}, {one['groups']:,} groups, {one['discordant']:.0f}: {one['coverage']:.1%}{told}", flush=True)
+    return {
+        "rule": {"groups": ENOUGH_GROUPS, "discordant": ENOUGH_DISCORDANT},
+        "resamples": RESAMPLES,
+        "worlds": found,
+        "outside 93 to 97 %": [one for one in held if not WITHIN[0] <= one["coverage there"] <= WITHIN[1]],
+    }
+
+
+def of_seeds() -> dict[str, Any]:
+    """The intervals over several seeds."""
+    found = []
+    for case in SEED_CASES:
+        found.append(over_seeds(*case))
+        print(found[-1], flush=True)
+    return {"several seeds": found}
+
+
+PARTS = {"worlds": of_worlds, "seeds": of_seeds}
+
+
+def main(parts: list[str]) -> None:
+    """Simulate all, or some parts beside what is known of the others."""
+    record = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for part in parts or PARTS:
+        began = time.perf_counter()
+        record |= PARTS[part]()
+        record["seconds"] = record.get("seconds", {}) | {part: round(time.perf_counter() - began)}
+        RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
