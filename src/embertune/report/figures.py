@@ -241,7 +241,8 @@ def _sizes(seen: Seen, name: str, title: str, axis: Axis, of: Callable[[SizePoin
     by_label: dict[str, list[tuple[float, SizePoint]]] = {}
     for x, one in sorted(places, key=lambda place: place[0]):
         by_label.setdefault(one.label, []).append((x, one))
-    lines = [_sizes_line(label, place, points) for place, (label, points) in enumerate(by_label.items())]
+    last = sorted(by_label.items(), key=lambda item: item[0] == "baseline")
+    lines = [_sizes_line(label, place, points) for place, (label, points) in enumerate(last)]
     told = "; ".join(f"{one.label} {x:g}: {number(one.value)}" for x, one in places)
     ends = _around([x for x, _ in places])
     about = f"{seen.metric} against {axis.label}: {told}."
