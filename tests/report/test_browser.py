@@ -40,7 +40,7 @@ def opened(browser: Page, name: str, folder: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", ["guarded", "hostile", "bare"])
+@pytest.mark.parametrize("name", ["guarded", "hostile", "names", "bare"])
 @pytest.mark.parametrize("width", [1200, 390, 320])
 def test_every_section_is_there_within_the_screen_and_nothing_is_complained_about_or_asked_for(
     browser: Page, name: str, width: int, tmp_path: Path

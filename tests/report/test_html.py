@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from embertune.choose import Choice
-from embertune.report import Facts, to_html
+from embertune.report import Facts, Side, to_html
 from tests.report import made
 
 _VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -68,7 +68,19 @@ def _nothing_measured() -> Facts:
     return replace(bare, seen=None)
 
 
+def _names() -> Facts:
+    """A run in which everything that has a name has a hostile one."""
+    bad = f"$x_{{2}}^$ {made.HOSTILE['script']} {made.HOSTILE['rtl']} {made.HOSTILE['long'].replace(' ', '')}"
+    history = [{"step": n, "loss": 1.0, "rates": {f"{n}{bad}": 1e-5}} for n in range(1, 4)]
+    history += [{"step": n, "dev": {bad: 0.1 * n}, "signs": {"train_loss": 0.5}} for n in range(4)]
+    seen = replace(made.seen(), metric=bad, similarity=bad, judged=bad, similarities=(bad,))
+    sides = [Side("train", bad, "pairs", 10), Side("test", bad, "pairs", 10)]
+    proof = made.proof(baseline={bad: 0.5}, tuned={bad: 0.6}, change={}, primary=bad, sentence=bad)
+    return made.facts(title=bad, history=history, metric=bad, seen=seen, sides=sides, proof=proof)
+
+
 PAGES = {
+    "names": _names(),
     "calm": made.facts(),
     "guarded": made.guarded(),
     "hostile": made.hostile(examples=True),
@@ -138,6 +150,13 @@ def test_forced_directions_are_told_and_others_kept_apart() -> None:
     assert "\u202e" not in written
     assert re.search(r'<dd dir="auto"><bdi>⟨U\+202E⟩okapi', written)
     assert re.search(r'<li dir="auto"><bdi>⟨U\+202E⟩okapi', written)
+
+
+def test_names_are_text_on_plots_too_and_no_mathematics() -> None:
+    written = page_of("names")
+    assert "$x_{2}^$" in "".join(re.findall(r"<text [^>]*>([^<]*)", written))
+    assert "\u202e" not in written
+    assert "alert('wolverine')</script>" not in written
 
 
 def test_a_long_text_is_cut() -> None:
