@@ -195,7 +195,7 @@ def _stretches(several: Sequence[Histogram]) -> int:
     """How many stretches are put together, so that no more of them stand than Rice's rule gives their counts."""
     fewest = min(sum(counts) for one in several for counts in (one.positive, one.negative) if any(counts))
     widest = max(len(one.positive) for one in several)
-    return max(1, math.ceil(widest / max(10.0, 2.0 * fewest ** (1 / 3))))
+    return max(1, math.ceil(widest / max(10.0, 2 * math.cbrt(fewest))))
 
 
 def _coarser(one: Histogram, times: int) -> Histogram:
