@@ -105,6 +105,16 @@ def test_thresholds_of_labelled_pairs_are_those_of_dev(tiny_model_path: Path) ->
     assert any(fitted_on_itself.values[name] != value for name, value in cuts.items())
 
 
+def test_a_model_that_is_nowhere_is_told_before_any_is_measured(
+    files: dict[str, str], tiny_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--train", files["train"], "--test", files["test"], "--dev", "none"]
+    assert main(["evaluate", str(tiny_model_path), "nobody/no-such-model", *words]) == 1
+    told = capsys.readouterr()
+    assert "'nobody/no-such-model' was not found" in told.err
+    assert "measure" not in told.out
+
+
 @pytest.mark.parametrize(
     ("leaves", "names", "message"),
     [

@@ -15,6 +15,7 @@ from embertune.evaluate.scene import Scene, arrange, measure, measure_dev, measu
 from embertune.evaluate.score import Scores
 from embertune.model.build import Built
 from embertune.model.encode import Encode, make_encode
+from embertune.model.find import locate
 from embertune.model.load import load, on_fastest_path
 from embertune.model.tokens import open_tokens
 from embertune.model.vectors import Vectors
@@ -74,7 +75,7 @@ def evaluate_models(
     A name is a folder, a run's folder (whose saved model is meant) or a Hub id. The recipe's own model is loaded as the
     recipe says, others as they come. Thresholds of labelled pairs are those that each model has on dev.
     Raises RecipeError where there is no test set, where the primary metric is none of theirs, or where a model is named
-    twice.
+    twice, and ModelError for one that is nowhere, all before anything is measured.
     """
     watch = watch or Silent()
     if again := next((name for place, name in enumerate(names) if name in names[:place]), None):
@@ -82,6 +83,8 @@ def evaluate_models(
     data = read(recipe, given, watch)
     scene = arrange(data.sides, recipe.evaluate.similarity)
     metric = _metric(recipe, scene)
+    for name in names:
+        locate(_section(name, recipe).name or "")  # one that is nowhere is told before anything is measured
     scores: dict[str, tuple[Scores, ...]] = {}
     models = []
     for name in names:
@@ -130,11 +133,14 @@ def _measured(name: str, recipe: Recipe, scene: Scene, watch: Watcher) -> tuple[
 
 
 def _loaded(name: str, recipe: Recipe) -> Built:
+    return on_fastest_path(load(_section(name, recipe), None), recipe)
+
+
+def _section(name: str, recipe: Recipe) -> ModelSection:
     """The recipe's own model as the recipe says, any other as it comes; of a run's folder the saved model."""
     saved = Path(name) / MODEL
     found = str(saved) if (saved / "modules.json").is_file() else name
-    section = recipe.model if found == recipe.model.name else ModelSection(name=found)
-    return on_fastest_path(load(section, None), recipe)
+    return recipe.model if found == recipe.model.name else ModelSection(name=found)
 
 
 def _seconds(encode: Encode, scene: Scene) -> float:
