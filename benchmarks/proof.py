@@ -171,10 +171,8 @@ def of_scifact(rounds: int, documents: int | None) -> dict[str, Any]:
         for number in range(rounds):
             for way, work in ways.items():
                 found[way] = took[way].of(work)
-                print(
-                    f"round {number + 1}  {way:<30}{took[way].clock[-1]:8.1f} s, {took[way].processor[-1]:.1f} s of the processor",
-                    flush=True,
-                )
+                clock, processor = took[way].clock[-1], took[way].processor[-1]
+                print(f"round {number + 1}  {way:<30}{clock:8.1f} s, processor {processor:.1f} s", flush=True)
     values = {way: ndcg(one) for way, one in found.items()}
     return {
         "settings": {"documents": len(cosine.tests[0].texts["positive"]), "queries": len(cosine.tests[0])},
