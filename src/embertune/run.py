@@ -165,7 +165,12 @@ def put_down(facts: Facts, model: SentenceTransformer, folder: RunDir) -> None:
 
 
 def teach(
-    planned: Plan, folder: RunDir, base_dev: Scores | None, loss: LossMaker | None, watch: Watcher, tell: Tell
+    planned: Plan,
+    folder: RunDir,
+    base_dev: Scores | None,
+    loss: LossMaker | None,
+    watch: Watcher,
+    tell: Tell | None = None,
 ) -> Fit:
     """Train the model in place, looking at dev on the way; `tell` hears every line of the history."""
 
