@@ -132,9 +132,21 @@ def test_more_folds_than_groups_are_refused(recipe: Make, tmp_path: Path) -> Non
     assert not (tmp_path / "folds" / "metrics.json").exists()
 
 
-def test_a_single_fold_is_refused(recipe: Make, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="ask for at least 2"):
-        et.cross_validate(recipe(), tmp_path / "folds", 1)
+@pytest.mark.parametrize(
+    ("folds", "leaves", "message"),
+    [
+        (1, {}, "ask for at least 2"),
+        (3, {"data__test": 0.2}, r"data\.test: found 0\.2, and each fold is the test set of a run"),
+        (3, {"data__fold": "1 of 3"}, r"data\.fold: found 1 of 3, and all folds are run"),
+        (3, {"data__subset": 0.5}, "a learning curve trains on parts of its own"),
+    ],
+)
+def test_what_has_no_place_in_a_cross_validation_is_refused(
+    recipe: Make, tmp_path: Path, folds: int, leaves: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        et.cross_validate(recipe(**leaves), tmp_path / "folds", folds, learning_curve=True)
+    assert not (tmp_path / "folds").exists()
 
 
 @pytest.mark.parametrize("name", ["fold-1-of-7", "notes.txt"])

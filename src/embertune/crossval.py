@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -83,11 +83,8 @@ def cross_validate(  # noqa: PLR0913 a public entry: what is asked for beside th
     Raises `EmbertuneError` for all that a user can put right: more folds than groups, a folder with anything else.
     """
     out, watch = Path(out), watch or Silent()
-    if folds < 2:
-        raise RecipeError(Problem("folds", f"found {folds}", "ask for at least 2"), "crossval")
-    if learning_curve and recipe.data.subset is not None:
-        text = f"found {recipe.data.subset}, and a learning curve is asked for, which trains on parts of its own"
-        raise RecipeError(Problem("data.subset", text, "leave one of them out"))
+    if problems := list(_problems(recipe, folds, learning_curve=learning_curve)):
+        raise RecipeError(problems, "crossval")
     _check(out, folds)
     recipes = recipes_of(recipe, folds, SHARES if learning_curve else ())
     known = _all_run(recipes, out, rows or {}, watch)
@@ -103,6 +100,20 @@ def cross_validate(  # noqa: PLR0913 a public entry: what is asked for beside th
     write_text(out / REPORT_MD, to_markdown(found.together, found.folds, steps, _FINAL if kept else "", grown))
     write_json(out / METRICS, found.as_record())
     return found
+
+
+def _problems(recipe: Recipe, folds: int, *, learning_curve: bool) -> Iterator[Problem]:
+    """What of a recipe cannot be, where every row is to be test once."""
+    data = recipe.data
+    if folds < 2:
+        yield Problem("folds", f"found {folds}", "ask for at least 2")
+    if data.test != "auto":
+        yield Problem("data.test", f"found {data.test}, and each fold is the test set of a run", "leave it out")
+    if data.fold is not None:
+        yield Problem("data.fold", f"found {data.fold}, and all folds are run", "leave it out")
+    if learning_curve and data.subset is not None:
+        found = f"found {data.subset}, and a learning curve trains on parts of its own"
+        yield Problem("data.subset", found, "leave one of them out")
 
 
 def recipes_of(recipe: Recipe, folds: int, shares: Sequence[float]) -> dict[str, Recipe]:
