@@ -114,7 +114,7 @@ def one(seed: int) -> Row:
         planned = plan(et.load_recipe(set=leaves), given, None, Silent())
         dev, baseline, before = as_it_came(planned)
         start = start_of(planned, dev, before)
-        fitted = teach(planned, RunDir(Path(place) / "run", finished=False), dev, None, Silent())
+        fitted = teach(planned, RunDir(Path(place), finished=False), dev, None, Silent())
         states = States(planned, fitted, start)
         found: dict[str, Row] = {}
         for name in states.names:

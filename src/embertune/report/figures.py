@@ -41,6 +41,8 @@ _MEANINGS = {
     "negatives": "negatives were mined anew",
     "skipped": "short, at the foot: a step was skipped",
 }
+#: The two models whose similarities are drawn.
+_MODELS = {"base": "the model as it came", "saved": "the saved model"}
 #: Of one kind of event, as many marks as can be told apart along the axis.
 _APART = 200
 
@@ -178,17 +180,16 @@ def similarity_plots(seen: Seen) -> list[Plot]:
     return [replace(plot, x=replace(plot.x, ends=ends), y=replace(plot.y, ends=(0.0, top))) for plot in plots]
 
 
-def _similarity(function: str, when: str, one: Histogram) -> Plot:
+def _similarity(function: str, which: str, one: Histogram) -> Plot:
     bins = (
         Bins("belongs together", FILLED, one.edges, one.positive),
         Bins("does not", HATCHED, one.edges, one.negative),
     )
     sums = f"{sum(one.positive):,} that belong together, {sum(one.negative):,} that do not"
-    about = (
-        f"Histogram of {function} similarity {when} training: {sums}; {percent(_overlap(one))} of the shares overlap."
-    )
-    title = f"{when.capitalize()} training"
-    return Plot(f"similarity-{when}", title, about, Axis(f"{function} similarity"), Axis("share, %"), bins=bins)
+    overlap = f"{percent(_overlap(one))} of the shares overlap"
+    about = f"Histogram of {function} similarity, {_MODELS[which]}: {sums}; {overlap}."
+    title = f"{_MODELS[which][0].upper()}{_MODELS[which][1:]}"
+    return Plot(f"similarity-{which}", title, about, Axis(f"{function} similarity"), Axis("share, %"), bins=bins)
 
 
 def _stretches(several: Sequence[Histogram]) -> int:

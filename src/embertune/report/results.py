@@ -18,7 +18,7 @@ HOW = (
 #: What the sets of retention are.
 BEFORE = (
     "These rows are not of the task: they show what training cost the model of what it could do before. They decide "
-    "nothing. Lost and gained stand where interval and p-value say so."
+    "nothing of the verdict. Lost and gained stand where interval and p-value say so."
 )
 #: Up to this many metrics of a set stand in the main table; of more, the usual ones under the primary similarity.
 SHORT = 8
