@@ -89,9 +89,8 @@ def test_the_log_has_a_line_for_each_look_and_ends_with_what_to_try(seen: tuple[
 def test_the_report_draws_the_losses_the_remedy_and_the_steps_that_were_skipped(seen: tuple[Result, str]) -> None:
     result, _ = seen
     page = result.report.read_text(encoding="utf-8")
-    assert "loss without dropout" in page
-    for kind, count in (("remedy", 1), ("skipped", 3)):
-        assert page.count(f'class="mark {kind}"') == 3 * count
+    for words in ("Loss on train and dev", "a remedy of the guard", "a step was skipped"):
+        assert words in page
     told = (result.out / "report.md").read_text(encoding="utf-8")
     assert "## What the guard saw" in told
     assert "3 steps changed nothing" in told

@@ -32,7 +32,7 @@ def written(folder: Path, text: str, name: str = "recipe.yaml") -> Path:
         ("train.bacth_size", "did you mean 'batch_size'?"),
         ("sed", "did you mean 'seed'?"),
         ("train.patience", "did you mean 'guard.patience'?"),
-        ("train.seed", "did you mean 'seed'?"),
+        ("guard.seed", "did you mean 'seed'?"),
         ("pooling", "did you mean 'model.pooling'?"),
         ("data.nli.neutrl", "did you mean 'neutral'?"),
         ("train.loss_options.scal", "did you mean 'scale'?"),
