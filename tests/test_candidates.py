@@ -59,11 +59,11 @@ def test_base_best_state_average_and_three_mixtures_are_tried_on_dev(
     assert et.load_recipe(result.out / "recipe.yaml").train.keep_general == (0.25, 0.5, 0.75)
 
 
-def test_without_mixtures_only_base_best_state_and_average_are_tried(
+def test_without_mixtures_nothing_is_tried_and_the_best_state_is_saved(
     ran: Callable[..., tuple[et.Result, dict[str, Any]]],
 ) -> None:
-    _, record = ran(train__keep_general=None)
-    assert [one["name"] for one in record["candidates"]] == ["base", "tuned", "average"]
+    result, record = ran(train__keep_general=None)
+    assert (result.chosen, record["candidates"]) == ("tuned", [])
 
 
 def test_a_share_that_is_named_is_mixed_into_the_saved_weights(

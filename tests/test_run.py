@@ -285,7 +285,7 @@ def test_the_saved_model_is_the_best_state_on_dev_and_not_the_last(
 ) -> None:
     made = recipe(
         train__max_steps=16, train__learning_rate=0.05, train__schedule="constant", guard__eval_every="1 step",
-        guard__patience=None, data__dev=0.4, train__batch_size=8,
+        guard__patience=None, data__dev=0.4, train__batch_size=8, guard__budget=None,
     )  # fmt: skip
     result = et.run(made, tmp_path / "out")
     looks = {line["step"]: line["dev"]["cosine_accuracy"] for line in history(result) if "dev" in line}

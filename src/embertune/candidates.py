@@ -12,7 +12,7 @@ from embertune.evaluate.score import Scores
 from embertune.model.states import State, copied, put, put_mixed
 from embertune.plan import Plan
 from embertune.training.fit import Fit
-from embertune.training.looking import LOSS, Dev, Error
+from embertune.training.looking import Dev, Error
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class States:
         self.planned, self.start, self.model = planned, start, planned.built.model
         self.shares = {interpolated(s): s for s in (keep if isinstance(keep, tuple) else (keep,)) if s is not None}
         self.own: dict[str, State] = {"base": start.weights, "tuned": copied(self.model)}
-        if fitted.average is not None:
+        if fitted.average is not None and isinstance(keep, tuple):
             self.own["average"] = fitted.average
         self.looks = {"base": start.dev, "tuned": fitted.dev}
         self.kept: dict[str, tuple[Scores, ...]] = {} if planned.smaller else {"base": start.retention}
@@ -86,7 +86,7 @@ def settle_on(planned: Plan, fitted: Fit, start: Start) -> tuple[Choice, tuple[S
         choice = Choice(
             interpolated(keep), f"{first.reason}; {keep:.0%} of the base mixed in, as train.keep_general says"
         )
-    elif fitted.best_step and metric not in (None, LOSS) and first.chosen == "tuned":
+    elif fitted.best_step and isinstance(keep, tuple) and first.chosen == "tuned":
         choice = choose_among(_on_dev(states, str(metric)), str(metric), first, _keeping(states))
     found = states.retention(choice.chosen)
     states.wear(choice.chosen)

@@ -125,7 +125,7 @@ def checkpoints(planned: Plan) -> float:
     whole = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for name, p in model.named_parameters() if name not in frozen)
     learned = whole + trained * (OPTIMIZERS[train.optimizer].kept + (train.average is not None))
-    best = 2 * whole if planned.scene.dev else 0
+    best = whole * (1 + isinstance(train.keep_general, tuple)) if planned.scene.dev else 0
     if planned.resolved.recipe.guard.on_overfit == "regularise":
         best += learned
     return float(FLOAT * (train.keep_checkpoints + 1) * (learned + best))

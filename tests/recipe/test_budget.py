@@ -89,3 +89,11 @@ def test_without_a_budget_all_of_dev_is_measured_as_often_as_it_is_ever() -> Non
 
 def test_a_dev_set_that_costs_little_is_whole() -> None:
     assert spending(items=200, steps=10_000).items(500) is None
+
+
+@given(MADE, st.integers(1, 4), st.none() | st.integers(1, 1_000))
+def test_where_there_is_room_for_more_looks_there_is_room_for_fewer(
+    made: Spending, later: int, every: int | None
+) -> None:
+    if made.room_for(later, every):
+        assert made.room_for(later - 1, every)

@@ -9,7 +9,7 @@ interval, gives the same sample again.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: Items that tell a share of 0.8 to ±3 points at 95 %: 0.8 · 0.2 · (1.96 / 0.03)².
 ENOUGH = 683
@@ -107,6 +107,12 @@ class Spending:
     def looks(self, every: int) -> int:
         """How often dev is measured in training, the first time before its first step."""
         return 1 + math.ceil(self.steps / every)
+
+    def room_for(self, later: int, every: int | None) -> bool:
+        """Whether beside so many looks for the choice there are `FEW`, or those that `every` asks, at enough of dev."""
+        made = replace(self, later=later)
+        every = every or max(1, math.ceil(self.steps / FEW))
+        return made._affordable(every) >= min(LEAST, self.cost.items)
 
     def _affordable(self, every: int) -> float:
         """Items that may be measured, infinite where the whole set may; below zero where not even what is beside."""

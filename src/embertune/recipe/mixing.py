@@ -14,16 +14,14 @@ from embertune.recipe.section import AS_TUPLE
 Share = Annotated[float, Field(gt=0, lt=1)]
 KeepGeneral = Literal["auto"] | Share | Annotated[tuple[Share, ...], AS_TUPLE, Field(min_length=1, max_length=3)] | None
 
-#: The shares that `auto` tries: with base, best state and average they are six candidates.
-TRIED = (0.25, 0.5, 0.75)
+#: The shares that `auto` tries, with base, best state and average six candidates; and that where looks are dear.
+TRIED, ONE = (0.25, 0.5, 0.75), (0.5,)
 _LEAF = "train.keep_general"
 
 
 def looks_of_choice(keep: KeepGeneral) -> int:
-    """How many states are looked at on dev, at most, once training is over; those of training were looked at then."""
-    if isinstance(keep, float):
-        return 1
-    return 1 + (0 if keep is None else len(TRIED if keep == "auto" else keep))
+    """How many states are looked at on dev, at most, once training is over: mixtures, and the average beside them."""
+    return 1 + len(keep) if isinstance(keep, tuple) else 0
 
 
 def problems_of_mixing(keep: KeepGeneral, *, dev: bool, smaller: bool, metric: str | None) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from typing import Any
 from embertune.recipe.budget import ENOUGH, Cost, Spending
 from embertune.recipe.distance import Distance
 from embertune.recipe.losses import LOSSES
-from embertune.recipe.mixing import TRIED, looks_of_choice
+from embertune.recipe.mixing import ONE, TRIED, looks_of_choice
 from embertune.recipe.positives import keeps_apart
 from embertune.recipe.saving import LEAST_STEPS, TIMES
 from embertune.recipe.sections import Recipe
@@ -163,8 +163,13 @@ def interval_of(facts: Facts, recipe: Recipe) -> int:
     return parse_span(recipe.guard.eval_every).in_steps(steps_per_epoch(facts, recipe))
 
 
-def _smaller(recipe: Recipe) -> bool:
-    return recipe.model.layers is not None or recipe.model.dimensions is not None
+def _room(facts: Facts, recipe: Recipe, shares: tuple[float, ...]) -> bool:
+    """Whether looks at mixtures with these shares, and at the average, are worth what they take."""
+    smaller = recipe.model.layers is not None or recipe.model.dimensions is not None
+    if facts.looking is None or recipe.guard.metric == "loss" or smaller:
+        return False
+    every = None if recipe.guard.eval_every == "auto" else interval_of(facts, recipe)
+    return spending_of(facts, recipe).room_for(looks_of_choice(shares), every)
 
 
 def _eval_every(facts: Facts, recipe: Recipe) -> str:
@@ -324,15 +329,19 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "train.keep_general",
-        When(
-            "there is a dev set and a metric that steers; the model keeps its size",
-            lambda f, r: f.looking is not None and r.guard.metric != "loss" and not _smaller(r),
-        ),
+        When("dev is large enough for the run, and the model keeps its size", lambda f, r: _room(f, r, TRIED)),
         Value(f"`{list(TRIED)}`", lambda _facts, _recipe: TRIED),
         "tried on dev after training; one within its noise is taken where it wins back what was lost",
         "Wortsman et al. 2022, arXiv:2109.01903, section 3",
     ),
-    Rule("train.keep_general", OTHERWISE, _const(None), "nothing to choose a share by, or nothing to mix with", ""),
+    Rule(
+        "train.keep_general",
+        When("the same, where looks at dev are dear", lambda f, r: _room(f, r, ONE)),
+        Value(f"`{list(ONE)}`", lambda _facts, _recipe: ONE),
+        "guard.budget has room for looks at two more states after training: the average and one mixture",
+        "Wortsman et al. 2022, arXiv:2109.01903, section 3",
+    ),
+    Rule("train.keep_general", OTHERWISE, _const(None), "no look at dev to spare, or nothing to mix with", ""),
     Rule(
         "guard.eval_every",
         When("there is a dev set", lambda f, _: f.looking is not None),

@@ -317,7 +317,8 @@ class TrainSection(Section):
     keep_general: KeepGeneral = leaf(
         "auto",
         "how much of the model as it came is mixed into the weights that are saved, so that it keeps what it could do; "
-        "of several shares the one that keeps most where dev falls by no more than a standard error; auto tries three",
+        "of several shares, and the average of best states, the one that keeps most where dev falls by no more than a "
+        "standard error; null saves the best state, or the base",
         "auto, null, a share such as 0.3, or a list of up to three to choose from, such as [0.2, 0.4]",
     )
     save_every: EveryText | None = leaf(

@@ -11,13 +11,14 @@ from embertune.training.snapshot import Snapshot
 class Keeper:
     """Holds a copy of the best weights, as they would be saved; `times` counts how often there were better ones.
 
-    `trained` of these were not those of the model as it came. `average` is the mean of them (None for fewer than two):
-    each new one counts half, those before it the other half, so that early ones weigh little (a soup of the states of
-    one run; Izmailov et al. 2018, arXiv:1803.05407, averages them evenly). `learned` is all that was learnt until the
-    best state, optimizer included, where a run may have to go back to it.
+    `trained` of these were not those of the model as it came. Where they are to be averaged, `average` is the mean of
+    them, None for fewer than two: each new one counts half, those before it the other half, so that early ones weigh
+    little (a soup of the states of one run; Izmailov et al. 2018, arXiv:1803.05407, averages them evenly). `learned` is
+    all that was learnt until the best state, optimizer included, where a run may have to go back to it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, averaging: bool = False) -> None:
+        self.averaging = averaging
         self.best: Snapshot | None = None
         self.average: Snapshot | None = None
         self.learned: Snapshot | None = None
@@ -26,7 +27,7 @@ class Keeper:
     def keep(self, model: nn.Module, *, trained: bool = True) -> None:
         """These weights are the best so far."""
         now = Snapshot(model.state_dict())
-        if trained and self.trained:
+        if self.averaging and trained and self.trained:
             assert self.best is not None
             self.average = _halfway(self.average or self.best.copied(), now)
         self.best = now.copied(self.best)

@@ -101,7 +101,7 @@ class Session:
     ) -> None:
         self.model, self.train, self.recipe, self.course, self.around = model, train, recipe, course, around
         self.history = history
-        self.keeper = Keeper()
+        self.keeper = Keeper(averaging=isinstance(recipe.train.keep_general, tuple))
         self.looking = Looking(recipe.guard, course.steps, around.error)
         self.stopped = ""
         self.done = 0
