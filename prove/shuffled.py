@@ -5,7 +5,7 @@ round among the training rows, so that nothing in a row belongs together; dev an
 is a run at default settings on all-MiniLM-L6-v2, with the choice on dev among base, best state, average and mixtures.
 At a level of 5 %, two-sided, a verdict `better` by chance alone is to be expected in one of forty runs; asked are at
 most 2 of 20 seeds. `python prove/shuffled.py [SEEDS]` writes prove/results/shuffled.json; runs that are there already
-are not made again. About a minute a run on one core.
+are not made again. Two to three minutes a run on one core.
 """
 
 from __future__ import annotations

@@ -74,17 +74,17 @@ def test_a_share_that_is_named_is_mixed_into_the_saved_weights(
     base, saved = weights(tiny_model_path), weights(result.model)
     moved = {name for name, tensor in saved.items() if not torch.equal(tensor, base[name])}
     assert moved
-    whole, _ = ran_whole(result, tiny_model_path)
+    whole = whole_of(result)
     for name in moved:
         torch.testing.assert_close(saved[name], (base[name] + whole[name]) / 2)
 
 
-def ran_whole(result: et.Result, _base: Path) -> tuple[dict[str, torch.Tensor], et.Result]:
-    """The same run with nothing mixed in."""
-    leaves = et.replace(et.load_recipe(result.out / "recipe.yaml"), {"train.keep_general": None})
-    found = et.run(leaves, result.out.parent / "whole")
+def whole_of(result: et.Result) -> dict[str, torch.Tensor]:
+    """The weights of the same run with nothing mixed in."""
+    recipe = et.replace(et.load_recipe(result.out / "recipe.yaml"), {"train.keep_general": None})
+    found = et.run(recipe, result.out.parent / "whole")
     assert found.chosen == "tuned"
-    return weights(found.model), found
+    return weights(found.model)
 
 
 def test_the_metrics_are_those_of_the_state_that_is_saved(

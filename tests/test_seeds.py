@@ -229,6 +229,6 @@ def test_ctrl_c_names_the_command_that_goes_on(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("embertune.seeds.run", interrupted)
+    monkeypatch.setattr("embertune.several.run", interrupted)
     assert main(words) == 130
     assert shlex.join(["embertune", *words]) in capsys.readouterr().err

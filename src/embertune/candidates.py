@@ -17,12 +17,13 @@ from embertune.training.looking import Dev, Error
 
 @dataclass(frozen=True)
 class Start:
-    """The model before training: its weights, what dev says of it, and how it does at what it should still be able to.
+    """The model before training: what dev says of it, and how it does at what it should still be able to.
 
-    `score` takes a look at dev, `error` compares two; both None without dev.
+    `weights` are its own where something of them may be mixed into what is saved, else None. `score` takes a look at
+    dev, `error` compares two; both None without dev.
     """
 
-    weights: State
+    weights: State | None
     dev: Dev
     retention: tuple[Scores, ...]
     score: Callable[[], Dev] | None = None
@@ -30,28 +31,33 @@ class Start:
 
 
 class States:
-    """The states by their names, each put into the model of the run where it has to be measured."""
+    """The states by their names, each put into the model of the run where it has to be measured.
+
+    When these are made the model holds the best state of training; `start` has the weights before it.
+    """
 
     def __init__(self, planned: Plan, fitted: Fit, start: Start) -> None:
         keep = planned.resolved.recipe.train.keep_general
         assert keep != "auto"
+        assert keep is not None
+        assert start.weights is not None
         self.planned, self.start, self.model = planned, start, planned.built.model
-        self.shares = {interpolated(s): s for s in (keep if isinstance(keep, tuple) else (keep,)) if s is not None}
+        self.shares = {interpolated(share): share for share in (keep if isinstance(keep, tuple) else (keep,))}
         self.own: dict[str, State] = {"base": start.weights, "tuned": copied(self.model)}
-        if fitted.average is not None and isinstance(keep, tuple):
+        if fitted.average is not None:
             self.own["average"] = fitted.average
         self.looks = {"base": start.dev, "tuned": fitted.dev}
-        self.kept: dict[str, tuple[Scores, ...]] = {} if planned.smaller else {"base": start.retention}
+        self.kept = {"base": start.retention}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them; the base only where the model still has its size."""
-        return tuple(name for name in (*self.own, *self.shares) if name != "base" or not self.planned.smaller)
+        """All of them."""
+        return (*self.own, *self.shares)
 
     def wear(self, name: str) -> None:
         """The model has this state from here on."""
         if name in self.shares:
-            put_mixed(self.start.weights, self.own["tuned"], self.shares[name], self.model)
+            put_mixed(self.own["base"], self.own["tuned"], self.shares[name], self.model)
         else:
             put(self.own[name], self.model)
 
@@ -80,13 +86,15 @@ def settle_on(planned: Plan, fitted: Fit, start: Start) -> tuple[Choice, tuple[S
     recipe = planned.resolved.recipe
     metric, keep = recipe.guard.metric, recipe.train.keep_general
     first = choose(fitted.best_step, fitted.steps, metric, smaller=bool(planned.smaller))
+    if first.chosen == "base":
+        return first, start.retention
+    if keep is None:
+        return first, measure_retention(planned.encode, planned.scene)
     states = States(planned, fitted, start)
-    choice = first
-    if first.chosen == "tuned" and isinstance(keep, float):
-        choice = Choice(
-            interpolated(keep), f"{first.reason}; {keep:.0%} of the base mixed in, as train.keep_general says"
-        )
-    elif fitted.best_step and isinstance(keep, tuple) and first.chosen == "tuned":
+    if isinstance(keep, float):
+        why = f"{first.reason}; {keep:.0%} of the base mixed in, as train.keep_general says"
+        choice = Choice(interpolated(keep), why)
+    else:
         choice = choose_among(_on_dev(states, str(metric)), str(metric), first, _keeping(states))
     found = states.retention(choice.chosen)
     states.wear(choice.chosen)

@@ -16,21 +16,18 @@ from embertune.evaluate.folds import Crossed, Growth, crossed, growth
 from embertune.recipe import Recipe, replace
 from embertune.recipe.guarding import ON_DEV
 from embertune.recipe.sections import Shape
-from embertune.report.facts import Facts, Side
+from embertune.report.facts import Facts
 from embertune.report.folds import Fold, to_markdown
 from embertune.report.kept import read_facts
 from embertune.run import run
-from embertune.rundir import METRICS, REPORT_MD, finite, measured_in, write_json, write_text
+from embertune.rundir import METRICS, REPORT_MD, finite, write_json, write_text
+from embertune.several import WRITTEN, run_all, test_of
 from embertune.watch import Silent, Watcher
 
-#: Leaves that are decided by what is free at the moment, and of no weight for what is learnt.
-_OF_THE_MOMENT = "train.chunk"
 _FINAL = "final"
 #: The parts of the training rows that a learning curve has beside all of them.
 SHARES = (0.1, 0.3)
-_OURS = re.compile(
-    rf"fold-\d+-of-(?P<folds>\d+)(-rows-\d+)?|{_FINAL}|\.?({re.escape(METRICS)}|{re.escape(REPORT_MD)})(\.[a-z0-9_]{{8}})?"
-)
+_OURS = re.compile(rf"fold-\d+-of-(?P<folds>\d+)(-rows-\d+)?|{_FINAL}|{WRITTEN}")
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def cross_validate(  # noqa: PLR0913 a public entry: what is asked for beside th
         raise RecipeError(problems, "crossval")
     _check(out, folds)
     recipes = recipes_of(recipe, folds, SHARES if learning_curve else ())
-    known = _all_run(recipes, out, rows or {}, watch)
+    known = run_all("fold", recipes, out, rows, watch)
     facts = {name: read_facts(out / name) for name in recipes}
     whole = [facts[name_of(number, folds)] for number in range(1, folds + 1)]
     steps = math.ceil(median(one.best_step for one in whole))
@@ -131,16 +128,6 @@ def name_of(number: int, folds: int, share: float | None = None) -> str:
     return f"fold-{number}-of-{folds}" + (f"-rows-{share:.0%}".rstrip("%") if share else "")
 
 
-def _all_run(recipes: Mapping[str, Recipe], out: Path, rows: Mapping[str, Any], watch: Watcher) -> dict[str, Any]:
-    """Run what is not finished; what the first measured on this machine holds for all, and is given back."""
-    known: dict[str, Any] = {}
-    for place, (name, asked) in enumerate(recipes.items(), start=1):
-        watch.stage("fold", f"{name} ({place} of {len(recipes)} runs)")
-        run(replace(asked, known), out / name, watch=watch, **rows)
-        known = known or {path: one.value for path, one in measured_in(out / name).items() if path != _OF_THE_MOMENT}
-    return known
-
-
 def on_all_rows(recipe: Recipe, steps: int) -> Recipe:
     """The recipe without dev and test, for so many steps: what steers by dev is out of it."""
     nothing: dict[str, Any] = {f"guard.{name}": None for name in ON_DEV}
@@ -164,18 +151,10 @@ def _check(out: Path, folds: int) -> None:
 
 def _joined(out: Path, whole: Sequence[Facts], steps: int) -> CrossValidated:
     """What finished folds come to."""
-    test = _test_of(whole[0])
+    test = test_of(whole[0])
+    assert test is not None
     found = crossed([one.proof for one in whole], test.name, cast(Shape, test.shape))
     return CrossValidated(out, tuple(_fold(number, one) for number, one in enumerate(whole, 1)), found, steps)
-
-
-def _test_of(facts: Facts) -> Side:
-    """The test set that has the primary metric: the part, where that is of a part."""
-    metric = facts.proof.primary or ""
-    return max(
-        (side for side in facts.sides if side.role == "test" and metric.startswith(f"{side.name}_")),
-        key=lambda side: len(side.name),
-    )
 
 
 def _growth(facts: Mapping[str, Facts], folds: int) -> Growth:

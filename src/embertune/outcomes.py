@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 _METRIC, _SHORT = re.compile(r"-test(?:-\d+)?_"), re.compile(r"-test-\d+_")
 
 
-_COLOURS = {"better": "green", "worse": "red"}
+def colour_of(word: str) -> str:
+    """The colour of a verdict, or of what a change says."""
+    return {"better": "green", "worse": "red"}.get(word, "yellow")
 
 
 def cache_lines(entries: Sequence[caches.Entry]) -> list[dict[str, Any]]:
@@ -136,7 +138,7 @@ def runs_table(found: Compared) -> Table:
 
 def _verdict(verdict: str, chosen: str = "tuned") -> str:
     """A verdict in its colour, and what was saved if that is not simply the best state."""
-    colour = _COLOURS.get(verdict, "yellow")
+    colour = colour_of(verdict)
     return f"[{colour}]{verdict}[/]" + ("" if chosen == "tuned" else f" [dim]({chosen} saved)[/]")
 
 
@@ -247,7 +249,7 @@ def result_table(result: Result) -> Table:
     for metric in _shown(result):
         change = result.change[metric]
         style = "bold" if metric == result.primary else ""
-        colour = _COLOURS.get(result.verdict if metric == result.primary else change.says, "yellow")
+        colour = colour_of(result.verdict if metric == result.primary else change.says)
         said = (signed(change.difference), f"{signed(change.low)} … {signed(change.high)}")
         cells = (
             number(result.baseline[metric]),

@@ -132,12 +132,14 @@ def as_it_came(planned: Plan) -> tuple[Scores | None, tuple[Scores, ...], tuple[
 
 def start_of(planned: Plan, dev: Scores | None, retention: tuple[Scores, ...]) -> Start:
     """The model before training, to choose against."""
-    metric = planned.resolved.recipe.guard.metric
+    recipe = planned.resolved.recipe
+    metric = recipe.guard.metric
 
     def score() -> Dev:
         return told_by(look(planned), metric)
 
-    return Start(copied(planned.built.model), told_by(dev, metric), retention, score, error_of(dev, metric))
+    weights = None if recipe.train.keep_general is None else copied(planned.built.model)
+    return Start(weights, told_by(dev, metric), retention, score, error_of(dev, metric))
 
 
 def on_test(planned: Plan, choice: Choice, baseline: tuple[Scores, ...], cuts: Mapping[str, Any]) -> tuple[Scores, ...]:

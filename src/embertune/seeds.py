@@ -12,21 +12,19 @@ from typing import Any, cast
 from embertune.errors import RunFolderError
 from embertune.evaluate.bootstrap import Change
 from embertune.evaluate.seeds import Joint, joint
-from embertune.recipe import Recipe, replace
+from embertune.recipe import Recipe
 from embertune.recipe.sections import Shape
 from embertune.recipe.seeding import seeded
 from embertune.report.facts import Facts
 from embertune.report.kept import read_facts
 from embertune.report.seeds import Seed, to_markdown
 from embertune.report.story import story
-from embertune.run import run
-from embertune.rundir import METRICS, MODEL, REPORT_MD, finite, measured_in, write_json, write_text
+from embertune.rundir import METRICS, MODEL, REPORT_MD, finite, write_json, write_text
+from embertune.several import WRITTEN, run_all, test_of
 from embertune.watch import Silent, Watcher
 
 _FOLDER = "seed-{}"
-_OURS = re.compile(rf"seed-\d+|\.?({re.escape(METRICS)}|{re.escape(REPORT_MD)})(\.[a-z0-9_]{{8}})?")
-#: Decided by what is free at the moment, and of no weight for what is learnt.
-_OF_THE_MOMENT = "train.chunk"
+_OURS = re.compile(rf"seed-\d+|{WRITTEN}")
 
 
 @dataclass(frozen=True)
@@ -78,12 +76,7 @@ def run_seeds(
     out, watch = Path(out), watch or Silent()
     recipes = seeded(recipe, seeds)
     _check(out, list(recipes))
-    known: dict[str, Any] = {}
-    for place, (number, asked) in enumerate(recipes.items(), 1):
-        watch.stage("seed", f"{number} ({place} of {seeds})")
-        folder = out / _FOLDER.format(number)
-        run(replace(asked, known), folder, watch=watch, **(rows or {}))
-        known = known or {path: one.value for path, one in measured_in(folder).items() if path != _OF_THE_MOMENT}
+    run_all("seed", {_FOLDER.format(number): asked for number, asked in recipes.items()}, out, rows, watch)
     found = _joined(out, list(recipes))
     write_text(out / REPORT_MD, to_markdown(found.joint, found.seeds, found.why))
     write_json(out / METRICS, found.as_record())
@@ -108,9 +101,7 @@ def _joined(out: Path, numbers: Sequence[int]) -> Seeded:
     """What finished runs come to, read from what they keep."""
     facts = {number: read_facts(out / _FOLDER.format(number)) for number in numbers}
     first = facts[numbers[0]]
-    metric = first.proof.primary or ""
-    tests = [side for side in first.sides if side.role == "test" and metric.startswith(f"{side.name}_")]
-    test = max(tests, key=lambda side: len(side.name), default=None)
+    test = test_of(first)
     proofs = [one.proof for one in facts.values()]
     found = joint(proofs, test.name if test else "", cast(Shape, test.shape) if test else "pairs")
     seeds = tuple(_seed(number, one) for number, one in facts.items())

@@ -23,6 +23,7 @@ from embertune.outcomes import (
     bench_table,
     cache_lines,
     cache_table,
+    colour_of,
     folds_table,
     ranking_table,
     ranking_words,
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from embertune.rowfiles import Written
     from embertune.seeds import Seeded
 
-_COLOURS = {"better": "green", "worse": "red"}
 #: Lines of progress in a log, where there is no terminal to draw a bar on.
 _LOG_LINES = 10
 
@@ -153,7 +153,7 @@ class Terminal:
         if result.primary and not self.quiet:
             self.console.print()
             self.console.print(result_table(result))
-        colour = _COLOURS.get(result.verdict, "yellow")
+        colour = colour_of(result.verdict)
         self.console.print(f"\n[bold {colour}]{escape(result.sentence)}[/]", soft_wrap=True)
         self.console.print(f"saved: {result.chosen}, {escape(result.reason)}", soft_wrap=True)
         further = [*similarity_lines(result), *retention_lines(result.retention), *advice_lines(result)]
@@ -170,7 +170,7 @@ class Terminal:
         if joint.primary and not self.quiet:
             self.console.print()
             self.console.print(seeds_table(found))
-        colour = _COLOURS.get(joint.verdict, "yellow")
+        colour = colour_of(joint.verdict)
         self.console.print(f"\n[bold {colour}]{escape(joint.sentence)}[/]", soft_wrap=True)
         self.console.print(f"to take: {escape(found.why)}", soft_wrap=True)
         for line in [] if self.quiet else retention_lines(joint.retention):
@@ -187,7 +187,7 @@ class Terminal:
         if not self.quiet:
             self.console.print()
             self.console.print(folds_table(found))
-        colour = _COLOURS.get(together.verdict, "yellow")
+        colour = colour_of(together.verdict)
         self.console.print(f"\n[bold {colour}]{escape(together.sentence)}[/]", soft_wrap=True)
         if found.growth:
             self.console.print(escape(found.growth.answer), soft_wrap=True)

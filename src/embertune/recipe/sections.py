@@ -13,7 +13,7 @@ from embertune.recipe.folding import FoldText
 from embertune.recipe.freezing import Freeze, Unfreeze
 from embertune.recipe.guarding import GuardSection
 from embertune.recipe.losses import LossName
-from embertune.recipe.mixing import KeepGeneral
+from embertune.recipe.mixing import KeepGeneral, Share
 from embertune.recipe.negatives import NegativesSection
 from embertune.recipe.optimizers import OptimizerName, OptimizerOptions
 from embertune.recipe.reporting import ReportTo
@@ -39,7 +39,6 @@ def _known_roles(prompts: Mapping[str, str]) -> Mapping[str, str]:
 
 
 RolePrompts = Annotated[Mapping[str, str], AfterValidator(_known_roles)]
-Share = Annotated[float, Field(gt=0, lt=1)]
 SeedNumber = Annotated[int, Field(ge=0, lt=2**31)]
 
 

@@ -29,8 +29,7 @@ from embertune.report.plots import (
     Plot,
     data_link,
 )
-from embertune.report.story import Seen as Glance
-from embertune.report.story import Story
+from embertune.report.story import Glance, Story
 from embertune.report.svg import draw
 
 #: What the lines over the whole height mean, in the order of the key.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from embertune.evaluate.bootstrap import Change
 from embertune.evaluate.folds import Crossed, Growth
 from embertune.report import numbers
-from embertune.report.seeds import moved
+from embertune.report.seeds import moved, table_row
 from embertune.report.shown import begun, code, code_cell, prose
 
 #: How the interval over folds is to be read.
@@ -71,11 +71,11 @@ def _by_fold(found: Crossed, folds: Sequence[Fold]) -> Iterator[str]:
     yield "|--:|--:|--:|--:|--:|---|--:|"
     for one in folds:
         values = [numbers.number(one.baseline), numbers.number(one.tuned), moved(one.change)]
-        yield _row([str(one.number), f"{one.items:,}", *values, one.chosen, f"{one.best_step:,} of {one.steps:,}"])
+        yield table_row([str(one.number), f"{one.items:,}", *values, one.chosen, f"{one.best_step:,} of {one.steps:,}"])
     mean = found.metrics[found.primary]
     values = [numbers.number(_mean(side)) for side in (mean.baseline, mean.tuned)]
-    yield _row(["**mean**", f"{found.counts.items:,}", *values, f"**{moved(mean.change)}**", "", ""])
-    yield _row(["deviation", "", "", "", numbers.number(mean.deviation), "", ""])
+    yield table_row(["**mean**", f"{found.counts.items:,}", *values, f"**{moved(mean.change)}**", "", ""])
+    yield table_row(["deviation", "", "", "", numbers.number(mean.deviation), "", ""])
 
 
 def _metrics(found: Crossed) -> Iterator[str]:
@@ -83,12 +83,8 @@ def _metrics(found: Crossed) -> Iterator[str]:
     yield "|---|--:|--:|--:|--:|--:|"
     for metric, one in found.metrics.items():
         values = [numbers.number(_mean(one.baseline)), numbers.number(_mean(one.tuned)), moved(one.change)]
-        yield _row([code_cell(metric), *values, numbers.number(one.deviation), numbers.p_value(one.change.p)])
+        yield table_row([code_cell(metric), *values, numbers.number(one.deviation), numbers.p_value(one.change.p)])
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

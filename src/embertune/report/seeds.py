@@ -62,7 +62,7 @@ def _by_seed(found: Joint, seeds: Sequence[Seed]) -> Iterator[str]:
     yield "|--:|--:|--:|--:|--:|---|--:|---|"
     before = numbers.number(found.baseline[found.primary])
     for one in seeds:
-        yield _row(
+        yield table_row(
             [
                 str(one.number),
                 before,
@@ -75,8 +75,8 @@ def _by_seed(found: Joint, seeds: Sequence[Seed]) -> Iterator[str]:
             ]
         )
     cells = [numbers.number(found.tuned[found.primary]), moved(mean.change), numbers.p_value(mean.change.p_value)]
-    yield _row(["**mean**", before, *(f"**{cell}**" for cell in cells), "", "", f"**{found.verdict}**"])
-    yield _row(["deviation", "", "", numbers.number(mean.deviation), "", "", "", ""])
+    yield table_row(["**mean**", before, *(f"**{cell}**" for cell in cells), "", "", f"**{found.verdict}**"])
+    yield table_row(["deviation", "", "", numbers.number(mean.deviation), "", "", "", ""])
 
 
 def _metrics(found: Joint) -> Iterator[str]:
@@ -84,7 +84,7 @@ def _metrics(found: Joint) -> Iterator[str]:
     yield "|---|--:|--:|--:|--:|--:|"
     for metric, one in found.change.items():
         values = [numbers.number(found.baseline[metric]), numbers.number(found.tuned[metric]), moved(one.change)]
-        yield _row([code_cell(metric), *values, numbers.number(one.deviation), numbers.p_value(one.change.p)])
+        yield table_row([code_cell(metric), *values, numbers.number(one.deviation), numbers.p_value(one.change.p)])
 
 
 def moved(change: Change) -> str:
@@ -93,5 +93,5 @@ def moved(change: Change) -> str:
     return numbers.NOTHING if change.difference != change.difference else told
 
 
-def _row(cells: Sequence[str]) -> str:
+def table_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"

@@ -12,7 +12,7 @@ Records = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Seen:
+class Glance:
     """A look at dev. `value` is the metric that steers, losses are without dropout; None where not measured.
 
     `error` is the standard error of the difference of `value` from that of the best look before.
@@ -58,13 +58,13 @@ class Event:
 class Story:
     """All of it, by step. `events` are what needs no judgement; `lower` where less of the metric is better."""
 
-    looks: tuple[Seen, ...] = ()
+    looks: tuple[Glance, ...] = ()
     remedies: tuple[Remedy, ...] = ()
     events: tuple[Event, ...] = ()
     lower: bool = False
 
     @property
-    def diagnosis(self) -> Seen | None:
+    def diagnosis(self) -> Glance | None:
         """The last look that has one."""
         return next((look for look in reversed(self.looks) if look.diagnosis), None)
 
@@ -92,12 +92,12 @@ class Story:
     def _best(self, after: float, until: float) -> float:
         return max((self._height(look) for look in self.looks if after < look.step <= until), default=-math.inf)
 
-    def _height(self, look: Seen) -> float:
+    def _height(self, look: Glance) -> float:
         if look.value is None or not math.isfinite(look.value):
             return -math.inf
         return -look.value if self.lower else look.value
 
-    def shown(self, most: int, best_step: int) -> list[Seen]:
+    def shown(self, most: int, best_step: int) -> list[Glance]:
         """The looks, of more than `most` some: the first, the last, that of `best_step`, and others evenly between."""
         last = len(self.looks) - 1
         spread = {last * i // max(1, most - 1) for i in range(most)}
@@ -124,9 +124,9 @@ def story(history: Records, metric: str | None) -> Story:
     )
 
 
-def _seen(record: Mapping[str, Any], metric: str | None) -> Seen:
+def _seen(record: Mapping[str, Any], metric: str | None) -> Glance:
     dev, signs = record["dev"], record.get("signs") or {}
-    return Seen(
+    return Glance(
         record["step"],
         record.get("epoch") or 0.0,
         dev.get(metric or next(iter(dev))),

@@ -9,12 +9,12 @@ from embertune.training.snapshot import Snapshot
 
 
 class Keeper:
-    """Holds a copy of the best weights, as they would be saved; `times` counts how often there were better ones.
+    """Holds a copy of the best weights, as they would be saved; `trained` counts those that training made.
 
-    `trained` of these were not those of the model as it came. Where they are to be averaged, `average` is the mean of
-    them, None for fewer than two: each new one counts half, those before it the other half, so that early ones weigh
-    little (a soup of the states of one run; Izmailov et al. 2018, arXiv:1803.05407, averages them evenly). `learned` is
-    all that was learnt until the best state, optimizer included, where a run may have to go back to it.
+    Where they are to be averaged, `average` is the mean of the latter, None for fewer than two: each new one counts
+    half, those before it the other half, so that early ones weigh little (a soup of the states of one run; Izmailov et
+    al. 2018, arXiv:1803.05407, averages them evenly). `learned` is all that was learnt until the best state, optimizer
+    included, where a run may have to go back to it.
     """
 
     def __init__(self, *, averaging: bool = False) -> None:
@@ -22,7 +22,7 @@ class Keeper:
         self.best: Snapshot | None = None
         self.average: Snapshot | None = None
         self.learned: Snapshot | None = None
-        self.times = self.trained = 0
+        self.trained = 0
 
     def keep(self, model: nn.Module, *, trained: bool = True) -> None:
         """These weights are the best so far."""
@@ -31,7 +31,6 @@ class Keeper:
             assert self.best is not None
             self.average = _halfway(self.average or self.best.copied(), now)
         self.best = now.copied(self.best)
-        self.times += 1
         self.trained += trained
 
     def learn(self, learned: Snapshot) -> None:
@@ -49,11 +48,11 @@ class Keeper:
         for name, kept in (("weights", self.best), ("average", self.average), ("learned", self.learned)):
             tensors |= {f"{name}/{of}": tensor for of, tensor in kept.tensors.items()} if kept else {}
         learned = dict(self.learned.facts) if self.learned else {}
-        return Snapshot(tensors, {"times": self.times, "trained": self.trained, "learned": learned})
+        return Snapshot(tensors, {"trained": self.trained, "learned": learned})
 
     def restore(self, snapshot: Snapshot) -> None:
         """As it was then."""
-        self.times, self.trained = snapshot.facts["times"], snapshot.facts["trained"]
+        self.trained = snapshot.facts["trained"]
         best, average, learned = (snapshot.part(name) for name in ("weights", "average", "learned"))
         self.best = Snapshot(best.tensors).copied() if best.tensors else None
         self.average = Snapshot(average.tensors).copied() if average.tensors else None
