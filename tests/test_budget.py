@@ -186,3 +186,52 @@ def test_where_the_loss_on_dev_rows_steers_all_of_its_rows_are_counted(tiny_mode
     chosen = by_metric.looks.later * 200  # rows of dev encoded to choose among states
     more = by_loss.looks.number * (200 - 24) - chosen  # rows of dev are as long as those that are trained
     assert by_loss.looks.share - by_metric.looks.share == pytest.approx(more / (4 * 640), abs=0.01)
+
+
+# guard.items
+
+
+@pytest.mark.parametrize("of", [pairs, classes])
+def test_the_items_that_are_named_are_the_same_in_a_short_run_and_in_a_long_one(tiny_model: Any, of: Any) -> None:
+    rows, dev = of(1_000), of(400, 1_000)
+    short, long = (made(tiny_model(), rows, dev, guard__items=120, train__epochs=n) for n in (1, 30))
+    role = "anchor" if of is pairs else "text"
+    for planned in (short, long):
+        assert planned.looks is not None
+        assert (planned.looks.items, planned.looks.of) == (120, 400)
+        assert texts(planned, role) == texts(short, role)
+        assert f"(guard.items: {planned.looks})" in notes(planned)[0].text
+    assert short.resolved.recipe.guard.eval_every != long.resolved.recipe.guard.eval_every
+
+
+def test_fewer_named_items_lie_within_more_and_the_resolved_recipe_gives_them_again(tiny_model: Any) -> None:
+    few, more = (made(tiny_model(), classes(400), classes(400, 400), guard__items=n) for n in (10, 50))
+    assert set(texts(few, "text")) < set(texts(more, "text"))
+    again = plan(few.resolved.recipe, Given(classes(400), classes(400, 400)), tiny_model(), Silent())
+    assert again.resolved.recipe == few.resolved.recipe
+    assert texts(again, "text") == texts(few, "text")
+
+
+def test_more_items_than_there_are_is_all_of_them_whatever_that_costs(tiny_model: Any) -> None:
+    leaves = {"guard__items": 5_000, "guard__eval_every": "2 steps"}
+    planned = made(tiny_model(), pairs(1_000), pairs(900, 1_000), **leaves)
+    assert planned.looks is not None
+    assert planned.looks.items == planned.looks.of == 900
+    (note,) = notes(planned)
+    assert note.text.endswith("more than guard.budget: 0.15; guard.items says how many items")
+
+
+def test_the_interval_is_decided_by_what_the_named_items_cost(tiny_model: Any) -> None:
+    some, every = (made(tiny_model(), pairs(2_000), pairs(900, 2_000), guard__items=n) for n in (60, 900))
+    assert some.looks is not None
+    assert every.looks is not None
+    assert some.looks.number > every.looks.number
+    reason = some.resolved.reasons["guard.eval_every"]
+    assert "tokens a look at 60 of 900 items" in reason
+
+
+def test_named_items_of_retrieval_are_queries(tmp_path: Path, tiny_model: Any) -> None:
+    folder = tiny.toy_beir(tmp_path / "help", queries=60, test=20)
+    planned = made(tiny_model(), str(folder), data__dev=0.5, guard__items=7)
+    assert planned.looks is not None
+    assert planned.looks.items == 7

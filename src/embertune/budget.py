@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from embertune.data.prepare import Data
 from embertune.data.prepared import Note, Prepared
-from embertune.data.sample import BESIDE, sampled, spread
+from embertune.data.sample import BESIDE, first_of, sampled, spread
 from embertune.engine.tokens import TokenStore
 from embertune.evaluate.evalset import EvalSet
 from embertune.evaluate.scene import Scene, with_dev
@@ -121,10 +122,11 @@ def _beside(dev: EvalSet) -> dict[str, npt.NDArray[np.bool_]]:
 
 
 def within_budget(made: Within, plain: Prepared, facts: Facts, count: Count) -> Within:
-    """Sample dev where the whole of it costs more than `guard.budget` allows at the recipe's interval.
+    """Sample dev: to `guard.items`, or where the whole of it costs more than `guard.budget` allows at the interval.
 
-    `plain` are the training rows before any were added, `facts.looking` is the cost of the whole dev set. What is
-    sampled, and what stays above the budget, is among the notes; what looking takes is the reason of `guard.budget`.
+    `plain` are the training rows before any were added, `facts.looking` is the cost of the dev set, or of the items
+    that `guard.items` names. What is sampled, and what stays above the budget, is among the notes; what looking takes
+    is the reason of `guard.budget`.
     """
     whole = made.scene.dev
     if whole is None:
@@ -133,7 +135,10 @@ def within_budget(made: Within, plain: Prepared, facts: Facts, count: Count) -> 
     recipe = made.resolved.recipe
     spending, every = spending_of(facts, recipe), interval_of(facts, recipe)
     number = spending.looks(every)
-    if (items := spending.items(every)) is not None:
+    named = recipe.guard.items
+    if named is not None:
+        made = _named(made, plain, named) if named < len(whole) else made
+    elif (items := spending.items(every)) is not None:
         made = _fitted(made, plain, items, spending.allowed(every), count)
     dev = made.scene.dev
     assert dev is not None
@@ -143,10 +148,10 @@ def within_budget(made: Within, plain: Prepared, facts: Facts, count: Count) -> 
     looks = Looks(number, len(dev), len(whole), tokens, share, spending.later)
     notes = [*made.data.sides.notes]
     if dev.texts_to_encode < whole.texts_to_encode:
-        notes.append(_note(looks, dev, whole))
+        notes.append(_note(looks, dev, whole, "guard.budget" if named is None else "guard.items"))
     if recipe.guard.budget is not None and share > recipe.guard.budget:
-        text = f"{looks}, more than guard.budget: {recipe.guard.budget:g}; fewer looks or items would tell too little"
-        notes.append(Note("dev", text))
+        less = "fewer looks or items would tell too little" if named is None else "guard.items says how many items"
+        notes.append(Note("dev", f"{looks}, more than guard.budget: {recipe.guard.budget:g}; {less}"))
     data = replace(made.data, sides=replace(made.data.sides, notes=tuple(notes)))
     reasons = {**made.resolved.reasons, "guard.budget": str(looks)}
     return Within(data, made.scene, replace(made.resolved, reasons=reasons), looks)
@@ -182,9 +187,22 @@ def _fitted(made: Within, plain: Prepared, items: int, allowed: float, count: Co
 
 
 def _sampled(made: Within, plain: Prepared, share: float) -> Within:
+    dev = made.data.sides.dev
+    assert dev is not None
+    return _looking_at(made, plain, sampled(dev, share, made.resolved.recipe.seed) if share < 1 else dev)
+
+
+def _named(made: Within, plain: Prepared, items: int) -> Within:
+    """So many items, which for retrieval are queries of one row or several."""
+    dev, whole = made.data.sides.dev, made.scene.dev
+    assert dev is not None
+    assert whole is not None
+    rows = math.ceil(items * len(dev) / len(whole))
+    return _looking_at(made, plain, first_of(dev, rows, made.resolved.recipe.seed))
+
+
+def _looking_at(made: Within, plain: Prepared, dev: Prepared) -> Within:
     sides, seed = made.data.sides, made.resolved.recipe.seed
-    assert sides.dev is not None
-    dev = sampled(sides.dev, share, seed) if share < 1 else sides.dev
     index = spread(plain, seed) if dev.shape == plain.shape == "classes" else None
     return replace(made, data=replace(made.data, sides=replace(sides, dev=dev)), scene=with_dev(made.scene, dev, index))
 
@@ -193,11 +211,11 @@ def _tokens(dev: EvalSet, count: Count) -> int:
     return sum(int(count(texts, role).sum()) for role, texts in dev.texts.items())
 
 
-def _note(looks: Looks, dev: EvalSet, whole: EvalSet) -> Note:
-    """What was left out, and what that does to the figures of dev."""
+def _note(looks: Looks, dev: EvalSet, whole: EvalSet, leaf: str) -> Note:
+    """What was left out, as which leaf says, and what that does to the figures of dev."""
     kept = f"dev: {looks.items:,} of {looks.of:,} items are measured, by the hash of the group"
     if dev.texts_to_encode < whole.texts_to_encode:
         kept += f", and {dev.texts_to_encode:,} of {whole.texts_to_encode:,} texts encoded"
-    why = f"guard.budget: {looks}"
+    why = f"{leaf}: {looks}"
     biased = f"; {_BIASED[dev.shape]}" if dev.shape in _BIASED else ""
     return Note("dev", f"{kept} ({why}){biased}", looks.of - looks.items)

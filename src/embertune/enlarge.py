@@ -65,7 +65,7 @@ def copying(sides: Sides, seed: int) -> Callable[[Prepared, float], Prepared]:
 
 def asked_for(sides: Sides) -> Keys:
     """The keys, folded, of the first text of every row of dev and test: a copy that becomes one of them would leak."""
-    held = (*((sides.dev,) if sides.dev else ()), *sides.tests.values())
+    held = (*((sides.dev,) if sides.dev else ()), *sides.tests.values(), *sides.unread.values())
     return np.unique(np.concatenate([keys(side.rows, side.text_columns[0], folded) for side in held] or [_NONE]))
 
 

@@ -20,7 +20,7 @@ from embertune.model.load import load, on_fastest_path
 from embertune.model.tokens import open_tokens
 from embertune.model.vectors import Vectors
 from embertune.plan import read
-from embertune.recipe import Recipe
+from embertune.recipe import Recipe, replace
 from embertune.recipe.sections import ModelSection
 from embertune.rundir import MODEL, finite, told_plainly, write_json
 from embertune.tokenise import evaluated_texts, tokenise
@@ -72,6 +72,7 @@ def evaluate_models(
 ) -> Evaluation:
     """Measure models on the test sets of a recipe, as a run of it would split them off, and on its retention sets.
 
+    Test is measured whatever `evaluate.test` says of runs.
     A name is a folder, a run's folder (whose saved model is meant) or a Hub id. The recipe's own model is loaded as the
     recipe says, others as they come. Thresholds of labelled pairs are those that each model has on dev.
     Raises RecipeError where there is no test set, where the primary metric is none of theirs, or where a model is named
@@ -80,6 +81,7 @@ def evaluate_models(
     watch = watch or Silent()
     if again := next((name for place, name in enumerate(names) if name in names[:place]), None):
         raise RecipeError(Problem("evaluate", f"{again} is named twice", "name each model once"))
+    recipe = replace(recipe, {"evaluate.test": True})  # what a run left unread is measured here
     data = read(recipe, given, watch)
     scene = arrange(data.sides, recipe.evaluate.similarity)
     metric = _metric(recipe, scene)

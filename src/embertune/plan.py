@@ -127,7 +127,9 @@ def plan(
     tokens = open_tokens(built.model)
     tokenise(tokens, texts_of(data.sides.train, scene, built.role_prompts), watch)
     count = counting(built, tokens)
-    facts = dataclasses.replace(_of_rows(facts, data.sides.train), looking=_cost(scene, data, count))
+    facts = dataclasses.replace(
+        _of_rows(facts, data.sides.train), looking=_cost(scene, data, count, recipe.guard.items)
+    )
     resolved = _resolve(recipe, data, built, facts, handed_over=model is not None)
     within = within_budget(Within(data, scene, resolved), plain.train, facts, count)
     data, resolved = within.data, within.resolved
@@ -287,13 +289,13 @@ def facts_of(data: Data, scene: Scene) -> Facts:
     return _of_rows(facts, data.sides.train)
 
 
-def _cost(scene: Scene, data: Data, count: Count | None = None) -> Cost | None:
-    """What a look at the whole of dev costs; None without dev."""
+def _cost(scene: Scene, data: Data, count: Count | None = None, items: int | None = None) -> Cost | None:
+    """What a look at dev, or at so many of its items, costs; None without dev."""
     train, dev = data.sides.train, data.sides.dev
     if dev is None or scene.dev is None:
         return None
     sides = 1 + ((dev.shape, dev.text_columns) == (train.shape, train.text_columns))
-    return cost_of(scene.dev, train, sides, count)
+    return cost_of(scene.dev, train, sides, count).at(items)
 
 
 def _of_rows(facts: Facts, train: Prepared) -> Facts:

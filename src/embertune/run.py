@@ -88,7 +88,7 @@ def run(  # noqa: PLR0913 the one public entry: what a recipe cannot hold is han
         write_start(folder, planned, asked)
         clock.mark("prepare")
 
-        watch.stage("baseline", ", ".join(evalset.name for evalset in planned.scene.tests) or "no test rows")
+        watch.stage("baseline", ", ".join(evalset.name for evalset in planned.scene.tests) or "nothing of test")
         base_dev, baseline, before = as_it_came(planned)
         start = start_of(planned, base_dev, before)
         clock.mark("baseline")

@@ -85,9 +85,15 @@ def test_advice_names_what_to_write(setting: str, measured: dict[str, Any], what
 def test_every_rule_of_the_table_gives_its_advice_somewhere() -> None:
     without = [(replace(WELL, dev_rows=0), recipe(data__dev="none"))]
     without += [(replace(WELL, test_rows=0, verdict="unmeasured"), recipe(data__test="none"))]
-    seen = [(replace(WELL, **measured), recipe()) for _, measured, _ in CASES] + without
+    named = [(replace(WELL, diagnosis="noisy dev", dev_looked_at=50), recipe(guard__items=50))]
+    seen = [(replace(WELL, **measured), recipe()) for _, measured, _ in CASES] + without + named
     idle = [r.when.words for r in ADVICE if not any(r.when.holds(*one) and r.try_.of(*one) for one in seen)]
     assert idle == []
+
+
+def test_where_few_named_items_are_too_noisy_more_of_them_are_advised_and_no_larger_budget() -> None:
+    (found,) = advice(replace(WELL, diagnosis="noisy dev", dev_looked_at=50), recipe(guard__items=50))
+    assert (found.setting, found.what) == ("guard.items", "100 instead of 50")
 
 
 def test_a_run_that_went_well_gets_no_advice() -> None:

@@ -212,6 +212,14 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
         {"data.dev": "none", "guard.budget": 0.1},
         "guard.budget: has no effect without dev rows; leave it out, or give data.dev",
     ),
+    (
+        {"data.dev": "none", "guard.items": 100},
+        "guard.items: has no effect without dev rows; leave it out, or give data.dev",
+    ),
+    (
+        {"data.test": "none", "evaluate.test": False},
+        "evaluate.test: found false without test rows to hold out; leave it out, or give data.test",
+    ),
     ({"guard.eval_every": None}, "guard.eval_every: found null with dev rows; write auto, or data.dev: none"),
     (
         {"data.test": "none", "evaluate.primary": "x-test_cosine_accuracy"},

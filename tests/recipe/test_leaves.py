@@ -31,8 +31,8 @@ train.freeze.layers train.freeze.embeddings train.freeze.patterns train.unfreeze
 train.unfreeze.layers train.unfreeze.until train.unfreeze.embeddings train.unfreeze.warmup train.unfreeze.patience
 train.prefix_cache train.average train.keep_general train.save_every train.keep_checkpoints train.precision
 train.report_to train.extra
-guard.eval_every guard.patience guard.min_change guard.metric guard.budget guard.on_overfit guard.remedies
-evaluate.primary evaluate.similarity evaluate.retention
+guard.eval_every guard.patience guard.min_change guard.metric guard.budget guard.items guard.on_overfit guard.remedies
+evaluate.primary evaluate.test evaluate.similarity evaluate.retention
 report.examples
 seed
 """

@@ -59,8 +59,9 @@ class Data:
     @property
     def notes(self) -> tuple[Note, ...]:
         """What all stages found, in the order train, dev, tests, split."""
-        held = [self.sides.train, *([self.sides.dev] if self.sides.dev else []), *self.sides.tests.values()]
-        found = [note for prepared in held for note in prepared.notes] + list(self.sides.notes)
+        sides = self.sides
+        held = [sides.train, *([sides.dev] if sides.dev else []), *sides.tests.values(), *sides.unread.values()]
+        found = [note for prepared in held for note in prepared.notes] + list(sides.notes)
         return tuple(dict.fromkeys(found))
 
 
@@ -93,6 +94,7 @@ def prepare(recipe: Recipe, given: Given | None = None) -> Data:
     sides = replace(sides, dev=_measurable(sides.dev, recipe.seed), tests=_all_measurable(sides.tests, recipe.seed))
     sides = without_leaks(sides, recipe.data.leaks)
     sides = replace(sides, train=_subset(sides.train, recipe))
+    sides = sides if recipe.evaluate.test else _unread(sides)
     if sides.dev is not None:
         sides = replace(sides, dev=dev_corpus(sides.dev, seed=recipe.seed))
     sides = replace(sides, retention=_all_measurable(retention.value, recipe.seed))
@@ -138,6 +140,13 @@ def _subset(train: Prepared, recipe: Recipe) -> Prepared:
     _, kept = hold_out(train, share, recipe.seed, "subset")
     text = f"{train.name}: trained on {len(kept):,} of {len(train):,} rows, as data.subset says"
     return replace(kept, notes=(*kept.notes, Note("subset", text, len(train) - len(kept))))
+
+
+def _unread(sides: Sides) -> Sides:
+    """The sides with tests that stay out of train, and of which nothing is measured."""
+    count = sum(map(len, sides.tests.values()))
+    note = Note("split", f"test: {count:,} rows are held out and not measured, as evaluate.test says", count)
+    return replace(sides, tests={}, unread=sides.tests, notes=(*sides.notes, note))
 
 
 def _named(data: DataSection) -> Any:

@@ -90,6 +90,7 @@ class Prepared:
 class Sides:
     """Train, dev and test: no group stands on two of those that were split from one source.
 
+    `unread` are tests of which nothing is measured; they only are kept out of train.
     `retention` has what the model could do before and should still do.
     `findings` are those of stages that changed a side; the audit adds what it only tells.
     """
@@ -100,3 +101,4 @@ class Sides:
     notes: tuple[Note, ...] = ()
     findings: tuple[Finding, ...] = ()
     retention: Mapping[str, Prepared] = field(default_factory=dict)
+    unread: Mapping[str, Prepared] = field(default_factory=dict)

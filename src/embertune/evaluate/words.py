@@ -71,7 +71,7 @@ def sentence(
     Metrics of items that are won or lost are told as counts, the others as values. `metric` is a full name.
     """
     if base is None or tuned is None or change is None:
-        return f"{verdict}: there was no test set, so nothing says whether the model got better"
+        return f"{verdict}: nothing was measured on test, so nothing says whether the model got better"
     about = About(metric.removeprefix(f"{base.name}_"), base.shape, len(base), metric in base.items)
     return f"{verdict}: {told(about, base.values[metric], tuned.values[metric], change)}{_meaning(verdict, about)}"
 

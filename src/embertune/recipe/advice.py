@@ -319,9 +319,18 @@ ADVICE: tuple[Rule, ...] = (
         "guard.budget",
         When(
             "diagnosis: noisy dev, and only some of dev is looked at",
-            lambda o, _: o.diagnosis == "noisy dev" and o.dev_looked_at < o.dev_rows,
+            lambda o, r: o.diagnosis == "noisy dev" and o.dev_looked_at < o.dev_rows and r.guard.items is None,
         ),
         Try("twice of it, at most 1", _instead("guard.budget", lambda budget: min(1.0, 2 * budget))),
+        "{o.reason}; a look measures {o.dev_looked_at:,} of {o.dev_rows:,} dev rows",
+    ),
+    Rule(
+        "guard.items",
+        When(
+            "diagnosis: noisy dev, and guard.items are looked at",
+            lambda o, r: o.diagnosis == "noisy dev" and o.dev_looked_at < o.dev_rows and r.guard.items is not None,
+        ),
+        Try("twice as many", _instead("guard.items", lambda items: 2 * items)),
         "{o.reason}; a look measures {o.dev_looked_at:,} of {o.dev_rows:,} dev rows",
     ),
     Rule(

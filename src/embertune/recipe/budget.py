@@ -37,7 +37,7 @@ class Cost:
 
     A look encodes `items` items with `item` tokens each, and `beside` that belong to none of them (documents that
     answer nobody, rows among which neighbours are looked for), which falls to `least` where dev is sampled; and rows of
-    so many `sides` for the guard's probes.
+    so many `sides` for the guard's probes. `of` are the items of the whole dev set, where that is not measured.
     """
 
     row: float
@@ -46,14 +46,22 @@ class Cost:
     beside: float = 0.0
     least: float = 0.0
     sides: int = 0
+    of: int = 0
 
     @property
     def look(self) -> float:
-        """Tokens of a look at the whole dev set, without probes."""
+        """Tokens of a look at all of `items`, without probes."""
         return self.item * self.items + self.beside
 
     def __str__(self) -> str:
-        return f"{self.look:,.0f} tokens a look at all {self.items:,} items"
+        part = f"{self.items:,} of {self.of:,}" if self.of else f"all {self.items:,}"
+        return f"{self.look:,.0f} tokens a look at {part} items"
+
+    def at(self, items: int | None) -> Cost:
+        """What looking at so many items costs, by their mean; None, or as many as there are, is the whole set."""
+        if items is None or items >= self.items:
+            return self
+        return replace(self, items=items, beside=self.least, of=self.items)
 
 
 @dataclass(frozen=True)

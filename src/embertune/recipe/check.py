@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -23,6 +23,7 @@ from embertune.recipe.positives import guide_conflicts
 from embertune.recipe.prefix import problems_of_prefix
 from embertune.recipe.saving import problems_of_saving
 from embertune.recipe.scaling import problems_of_rate
+from embertune.recipe.searchable import problems_of_search
 from embertune.recipe.sections import Recipe, TrainSection
 from embertune.recipe.smaller import problems_of_smaller
 
@@ -33,9 +34,17 @@ def check(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise RecipeError(_deepest(map(_translate, error.errors())), source) from None
-    if problems_together := list(_conflicts(recipe)):
+    if problems_together := [*_conflicts(recipe), *problems_of_search(recipe, list(known_paths()), _problems_of)]:
         raise RecipeError(problems_together, source)
     return recipe
+
+
+def _problems_of(raw: Mapping[str, Any]) -> Sequence[Problem]:
+    try:
+        check(raw)
+    except RecipeError as error:
+        return error.problems
+    return ()
 
 
 def known_paths(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
@@ -159,6 +168,8 @@ def _data_conflicts(recipe: Recipe) -> Iterator[Problem]:
         yield Problem("evaluate.retention", "names no set", "write auto, a path, {name: path}, or null")
     if data.test == "none" and recipe.evaluate.primary not in (None, "auto"):
         yield Problem("evaluate.primary", "has no effect without test rows", "leave it out, or give data.test")
+    if not recipe.evaluate.test:
+        yield from _unread_conflicts(recipe)
     shares = [share for share in (data.dev, data.test) if isinstance(share, float)]
     if sum(shares) >= 1:
         yield Problem("data.test", f"found dev and test shares that add up to {sum(shares)}", "leave rows to train on")
@@ -166,6 +177,14 @@ def _data_conflicts(recipe: Recipe) -> Iterator[Problem]:
         yield Problem("data.leaks", f"found {data.leaks} without dev or test rows", "leave it out, or give data.test")
     if isinstance(data.test, Mapping) and not data.test:
         yield Problem("data.test", "found an empty mapping", "name at least one path, or write none")
+
+
+def _unread_conflicts(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.data.test == "none":
+        yield Problem("evaluate.test", "found false without test rows to hold out", "leave it out, or give data.test")
+    elif recipe.evaluate.primary not in (None, "auto"):
+        remedy = "leave one of them out"
+        yield Problem("evaluate.primary", "has no effect with evaluate.test: false", remedy)
 
 
 def loss_options(train: TrainSection) -> dict[str, float | bool | str]:

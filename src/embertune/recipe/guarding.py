@@ -40,6 +40,12 @@ class GuardSection(Section):
         "tokens encoded to look at dev, at most this share of those trained: dev is sampled, then looked at less often",
         "a share such as 0.15, or null for no limit",
     )
+    items: Annotated[int, Field(ge=2)] | None = leaf(
+        None,
+        "dev items that each look measures, by the hash of the group, whatever they cost: the same ones in every run "
+        "on this data and seed, so that their figures compare; guard.budget then decides over eval_every alone",
+        "null (as many as guard.budget allows) or a whole number of at least 2",
+    )
     on_overfit: OnOverfit = leaf(
         "stop",
         "what is done at the diagnosis overfitting: stop ends training, regularise goes back to the best state and on "
@@ -60,7 +66,7 @@ class GuardSection(Section):
 
 
 #: Settings that say nothing where there is no dev; all are null there once resolved.
-ON_DEV = ("eval_every", "patience", "min_change", "metric", "budget")
+ON_DEV = ("eval_every", "patience", "min_change", "metric", "budget", "items")
 
 
 def problems_of_guard(guard: GuardSection, *, dev: bool) -> Iterator[Problem]:

@@ -15,9 +15,11 @@ from embertune.recipe.guarding import GuardSection
 from embertune.recipe.losses import LossName
 from embertune.recipe.mixing import KeepGeneral, Share
 from embertune.recipe.negatives import NegativesSection
+from embertune.recipe.nli import NliSection
 from embertune.recipe.optimizers import OptimizerName, OptimizerOptions
 from embertune.recipe.reporting import ReportTo
 from embertune.recipe.schedules import ScheduleName, ScheduleOptions
+from embertune.recipe.searching import SearchSection
 from embertune.recipe.section import AS_TUPLE, Section, leaf
 from embertune.recipe.smaller import Layers, Matryoshka, Rate, Rates
 from embertune.recipe.units import EveryText, StretchText
@@ -79,20 +81,6 @@ class ModelSection(Section):
         None,
         "shorter vectors, by a trained layer that begins as the principal components of training texts",
         "null or a whole number below the model's own",
-    )
-
-
-class NliSection(Section):
-    """How NLI rows become triplets (premise, entailed, contradicting)."""
-
-    max_per_premise: Annotated[int, Field(ge=1)] | None = leaf(
-        None, "the most triplets made from one premise; null takes them all", "null or a whole number of at least 1"
-    )
-    neutral: bool = leaf(False, "add a neutral hypothesis of the premise as a second, weaker negative", "true or false")
-    keep_pairs: bool = leaf(
-        False,
-        "keep premises without a contradiction, with another premise's hypothesis as the negative",
-        "true or false",
     )
 
 
@@ -352,6 +340,11 @@ class EvaluateSection(Section):
         "the one metric the verdict rests on; null where there is no test",
         "auto or a metric such as help-test_cosine_ndcg@10",
     )
+    test: bool = leaf(
+        True,
+        "measure test; false holds its rows out all the same and reads no figure of them: the verdict is unmeasured",
+        "true or false",
+    )
     similarity: Annotated[tuple[Similarity, ...], AS_TUPLE, Field(min_length=1)] = leaf(
         ("cosine", "dot", "manhattan", "euclidean"),
         "the similarity functions to measure under",
@@ -380,6 +373,9 @@ class Recipe(Section):
     guard: GuardSection = GuardSection()
     evaluate: EvaluateSection = EvaluateSection()
     report: ReportSection = ReportSection()
+    search: SearchSection | None = leaf(
+        None, "what `embertune search` varies; null for a run", "null or a mapping such as {space: auto, rows: 0.2}"
+    )
     seed: SeedNumber = leaf(0, "decides splits, order and dropout", "a whole number from 0")
 
     @property
