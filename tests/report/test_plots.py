@@ -33,7 +33,8 @@ from embertune.report.plots import (
     Mark,
     Plot,
     as_csv,
-    data_link,
+    csv_link,
+    numbers_of,
 )
 from embertune.report.svg import draw
 from tests.report import made
@@ -111,18 +112,18 @@ def test_a_line_has_a_gap_where_there_is_no_value_and_a_single_point_is_seen() -
 
 
 def test_the_numbers_of_a_plot_are_a_table() -> None:
-    rows = list(csv.reader(io.StringIO(as_csv(plot('=loss,\n"x"')))))
+    rows = list(csv.reader(io.StringIO(as_csv(numbers_of(plot('=loss,\n"x"'))))))
     assert rows[0] == ["line", '\'=loss,\n"x"', '\'=loss,\n"x"', "low", "high"]
     assert rows[2] == ['\'=loss,\n"x"', "1", "0.1", "0", "0.2"]
     assert len(rows) == 12
-    rows = list(csv.reader(io.StringIO(as_csv(plot(bins=[BINS], lines=[])))))
+    rows = list(csv.reader(io.StringIO(as_csv(numbers_of(plot(bins=[BINS], lines=[]))))))
     assert rows[1:] == [["together", "0", "0.5", "1", "25"], ["together", "0.5", "1", "3", "75"]]
 
 
 def test_the_link_to_the_numbers_holds_them() -> None:
-    kind, held = data_link(plot("\ud800")).split(",")
+    kind, held = csv_link(numbers_of(plot("\ud800"))).split(",")
     assert kind == "data:text/csv;base64"
-    assert base64.b64decode(held).decode() == as_csv(plot("?"))
+    assert base64.b64decode(held).decode() == as_csv(numbers_of(plot("?")))
 
 
 def test_of_more_lines_than_can_be_told_apart_the_key_names_some() -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from embertune.evaluate.bootstrap import Change
-from embertune.report.results import Row
-from embertune.report.scale import Scale, spanning
+from embertune.report.results import Row, level
+from embertune.report.scale import Scale, Tick, spanning
 
 Tone = Literal["gain", "loss", "unclear"]
 
@@ -23,6 +23,46 @@ class Interval:
     high: float
     zero: float
     tone: Tone
+
+
+@dataclass(frozen=True)
+class Line:
+    """A metric and the drawing of its change."""
+
+    row: Row
+    drawing: Interval | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """The lines of one test set; `about` says what it holds."""
+
+    name: str
+    about: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Test sets whose changes are drawn on one axis."""
+
+    blocks: tuple[Block, ...]
+    ticks: tuple[Tick, ...]
+    level: str
+
+    def __len__(self) -> int:
+        """The number of metrics."""
+        return sum(len(block.lines) for block in self.blocks)
+
+
+def table(sets: Sequence[tuple[str, str, Sequence[Row]]]) -> Table:
+    """Sets as (name, what it holds, metrics) with the drawings of all changes on one axis."""
+    all_rows = [row for _, _, rows in sets for row in rows]
+    scale = common_scale(all_rows)
+    blocks = tuple(
+        Block(name, about, tuple(Line(row, interval(row.change, scale)) for row in rows)) for name, about, rows in sets
+    )
+    return Table(blocks, scale.ticks(3, sign=True), level(all_rows))
 
 
 def tone(change: Change) -> Tone:

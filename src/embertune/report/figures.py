@@ -27,7 +27,8 @@ from embertune.report.plots import (
     Look,
     Mark,
     Plot,
-    data_link,
+    csv_link,
+    numbers_of,
 )
 from embertune.report.story import Glance, Story
 from embertune.report.svg import draw
@@ -70,15 +71,19 @@ def figures(curves: Curves, told: Story, seen: Seen | None) -> Figures:
     """Everything there is to draw; a plot without points is left out."""
     learning = learning_plots(curves, told)
     likeness, sizes = (similarity_plots(seen), size_plots(seen)) if seen else ([], [])
-    plots = [*learning, *likeness, *sizes]
-    drawn = [
-        Figure(plot, drawing, data_link(plot), f"{plot.name}.csv")
-        for plot, drawing in zip(plots, draw(plots), strict=True)
-    ]
+    done = drawn([*learning, *likeness, *sizes])
     first, second = len(learning), len(learning) + len(likeness)
     there = {mark.kind for plot in learning for mark in plot.marks}
     events = tuple((words, KINDS[kind]) for kind, words in _MEANINGS.items() if kind in there)
-    return Figures(tuple(drawn[:first]), tuple(drawn[first:second]), tuple(drawn[second:]), events)
+    return Figures(done[:first], done[first:second], done[second:], events)
+
+
+def drawn(plots: Sequence[Plot]) -> tuple[Figure, ...]:
+    """Each plot with its drawing and its numbers."""
+    return tuple(
+        Figure(plot, drawing, csv_link(numbers_of(plot)), f"{plot.name}.csv")
+        for plot, drawing in zip(plots, draw(plots), strict=True)
+    )
 
 
 def learning_plots(curves: Curves, told: Story) -> list[Plot]:

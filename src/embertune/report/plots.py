@@ -6,8 +6,8 @@ import base64
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -20,7 +20,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 class Look:
     """How a line is drawn: a colour of style.css, its width, lengths of dash and gap, the sign at its points.
 
-    Of bins, `hatch` is what fills them, a space where that is their colour.
+    With a width of 0 its points are not joined. Of bins, `hatch` is what fills them, a space where that is the colour.
     """
 
     colour: str
@@ -59,7 +59,8 @@ KINDS: Mapping[str, Look] = MappingProxyType(
 class Line:
     """Points joined by a line, with a gap where y is not finite. `spread` has a low and a high end for each point.
 
-    The spread is a band, or, where `bars` is true, an error bar at each point.
+    The spread is a band, or, where `bars` is true, an error bar at each point. With `at_foot` the points stand at the
+    foot of the plot, whatever their y.
     """
 
     label: str
@@ -67,6 +68,7 @@ class Line:
     points: Sequence[Point]
     spread: Sequence[Point] = ()
     bars: bool = False
+    at_foot: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,18 +97,23 @@ class Mark:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis: its label with the unit, its ends where they are set, and what numbers are written along it."""
+    """An axis: its label with the unit, its ends where they are set, and what numbers are written along it.
+
+    `log`: by their logarithm. `names` are the words that stand at some places, in the place of numbers.
+    """
 
     label: str
     ends: tuple[float, float] | None = None
     numbers: Literal["plain", "whole", "rate", "log"] = "plain"
+    names: Mapping[float, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Plot:
     """What is on a plot. `name` is that of its file, `about` tells what it shows to those who cannot see it.
 
-    `ring` is a point that stands out, `level` a height to compare with, and `notes` are words above points.
+    `ring` is a point that stands out, `level` a height to compare with, and `notes` are words above points. `legend`
+    takes the place of the key to each line.
     """
 
     name: str
@@ -121,31 +128,35 @@ class Plot:
     level: float | None = None
     notes: Sequence[tuple[float, float, str]] = ()
     said: str = ""
+    legend: Sequence[tuple[str, Look]] = ()
 
     @property
     def key(self) -> list[tuple[str, Look]]:
         """What lines and bins are, where a plot has several; of more than can be told apart, those that can."""
+        if self.legend:
+            return list(self.legend)
         found = [(line.label, line.look) for line in self.lines] + [(bins.label, bins.look) for bins in self.bins]
         if len(found) > len(SEVERAL):
             return [one for one in found if one[1] != THIN]
         return found if len(found) > 1 else []
 
 
-def as_csv(plot: Plot) -> str:
-    """The numbers of a plot, a line for each point or bin; texts cannot be taken for formulas."""
+def as_csv(rows: Iterable[Sequence[str | float]]) -> str:
+    """Lines of a table as a file; texts in it cannot be taken for formulas."""
     written = io.StringIO()
     out = csv.writer(written, lineterminator="\n")
-    for row in _rows(plot):
+    for row in rows:
         out.writerow([_cell(value) for value in row])
     return written.getvalue()
 
 
-def data_link(plot: Plot) -> str:
+def csv_link(rows: Iterable[Sequence[str | float]]) -> str:
     """`as_csv` as an address that holds the file itself."""
-    return "data:text/csv;base64," + base64.b64encode(as_csv(plot).encode("utf-8", "replace")).decode("ascii")
+    return "data:text/csv;base64," + base64.b64encode(as_csv(rows).encode("utf-8", "replace")).decode("ascii")
 
 
-def _rows(plot: Plot) -> Iterator[Sequence[str | float]]:
+def numbers_of(plot: Plot) -> Iterator[Sequence[str | float]]:
+    """The numbers of a plot as a table, a line for each point or bin."""
     if plot.bins:
         yield "bins", f"{plot.x.label}, from", "to", "count", "percent"
     for bins in plot.bins:
@@ -155,7 +166,8 @@ def _rows(plot: Plot) -> Iterator[Sequence[str | float]]:
         yield "line", plot.x.label, plot.y.label, "low", "high"
     for line in plot.lines:
         ends: Sequence[Point] = line.spread or [(math.nan, math.nan)] * len(line.points)
-        yield from ((line.label, x, y, low, high) for (x, y), (low, high) in zip(line.points, ends, strict=True))
+        named = ((plot.x.names.get(x, x), y) for x, y in line.points)
+        yield from ((line.label, x, y, low, high) for (x, y), (low, high) in zip(named, ends, strict=True))
 
 
 def _cell(value: str | float) -> str:

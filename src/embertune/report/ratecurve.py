@@ -54,13 +54,13 @@ def to_svg(found: Found) -> str:
     """The loss of every step, its average, and the rate that is proposed, if any; what has exploded is cut off."""
     axes = axes_of(found)
     lines = [
-        Line("each step", THIN, [(math.log10(point.rate), point.loss) for point in found.points]),
-        Line("average", MAIN, [(math.log10(point.rate), point.smooth) for point in found.settled]),
+        Line("each step", THIN, [(point.rate, point.loss) for point in found.points]),
+        Line("average", MAIN, [(point.rate, point.smooth) for point in found.settled]),
     ]
     told = "no rate is proposed" if found.rate is None else f"{found.rate:.1e} is proposed"
-    marks = [] if found.rate is None else [Mark(math.log10(found.rate), "remedy", f"{found.rate:.1e}")]
+    marks = [] if found.rate is None else [Mark(found.rate, "remedy", f"{found.rate:.1e}")]
     title = "Learning-rate range test"
-    x = Axis("learning rate", (axes.across.low, axes.across.high), "log")
+    x = Axis("learning rate", (10**axes.across.low, 10**axes.across.high), "log")
     y = Axis("loss while the learning rate grows", (axes.up.low, axes.up.high))
     return as_file(Plot("rate", title, f"{title}: {told}", x, y, lines, marks=marks))
 

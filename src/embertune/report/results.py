@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from embertune.evaluate.bootstrap import Change
@@ -67,6 +67,21 @@ def groups(facts: Facts) -> list[Group]:
         if name in short and any(row.label == judged for row in rows)
         else _group(name, sorted(rows, key=lambda row: not row.primary), _similarity(favoured))
         for name, rows in ordered
+    ]
+
+
+def grouped(
+    before: Mapping[str, float], after: Mapping[str, float], changes: Mapping[str, Change], favoured: str
+) -> list[Group]:
+    """Metrics by test set, as `groups` has them; `favoured` is the primary one. Sets are told from names alone."""
+    by_set: dict[str, list[Row]] = {}
+    for metric, change in changes.items():
+        name, label = split_name(metric, ())
+        row = Row(metric, label, before[metric], after[metric], change, metric == favoured)
+        by_set.setdefault(name, []).append(row)
+    ordered = sorted(by_set.items(), key=lambda item: not any(row.primary for row in item[1]))
+    return [
+        _group(name, sorted(rows, key=lambda row: not row.primary), _similarity(favoured)) for name, rows in ordered
     ]
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ WIDTH, HEIGHT, _LETTERS = 400, 240, 11.5
 _VIEW, _WITH_ROOM = f"0 0 {WIDTH} {HEIGHT}", f"-16 -14 {WIDTH + 32} {HEIGHT + 26}"
 #: Where the axes stand: left, bottom, width and height, as shares.
 _BOX = (0.115, 0.16, 0.86, 0.7)
+#: Characters that all names along an axis have together.
+_ALONG = 60
 #: Characters of a label within a plot, and of what is said of it; whole names stand beside it.
 _LABEL, _ABOUT = 44, 600
 #: The colours of the page, as style.css names them.
@@ -123,6 +126,10 @@ def _drawn(plot: Plot) -> Markup:
 def _fill(axes: Axes, plot: Plot) -> None:
     """Draw all that is on a plot, what lies below first."""
     axes.set_xlabel(_label(plot.x.label), loc="right", labelpad=2)
+    if plot.x.numbers == "log":
+        axes.set_xscale("log")
+    if plot.y.ends is not None:
+        axes.set_ylim(*plot.y.ends)
     if plot.level is not None:
         axes.axhline(plot.level, **_stroke(LEVEL))
     _marks(axes, plot.marks)
@@ -142,19 +149,44 @@ def _fill(axes: Axes, plot: Plot) -> None:
 def _axis(axis: Any, wanted: Axis, between: Callable[[float, float], Any]) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator, ScalarFormatter
 
-    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=wanted.numbers in ("whole", "log")))
+    if wanted.ends is not None:
+        between(*wanted.ends)
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=wanted.numbers == "whole"))
     if wanted.numbers == "whole":
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     elif wanted.numbers == "rate":
         axis.set_major_formatter(FuncFormatter(lambda value, _: _rate(value)))
     elif wanted.numbers == "log":
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"1e{value:.0f}"))
+        _named(axis, {value: _power(value) for value in log_ticks(*axis.get_view_interval())})
     else:
         plain = ScalarFormatter(useOffset=False)
         plain.set_scientific(False)
         axis.set_major_formatter(plain)
-    if wanted.ends is not None:
-        between(*wanted.ends)
+    if wanted.names:
+        _named(axis, {place: _clean(name) for place, name in wanted.names.items()})
+
+
+def _named(axis: Any, names: Mapping[float, str]) -> None:
+    from matplotlib.ticker import NullLocator
+
+    axis.set_ticks(list(names), [shortened(name, max(3, _ALONG // len(names))) for name in names.values()])
+    axis.set_minor_locator(NullLocator())
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Some round numbers between two positive ends, evenly spread over their logarithms."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1,), (1, 3), (1, 2, 5), range(1, 10), [n / 10 for n in range(10, 100)]):
+        found = [digit * 10.0**power for power in powers for digit in digits]
+        found = [value for value in found if low <= value <= high]
+        if len(found) > 2:
+            return found[:: math.ceil(len(found) / 6)]
+    return [low, high]
+
+
+def _power(value: float) -> str:
+    """`1e-5`, `0.02`, `5,000`."""
+    return f"{float(f'{value:.3g}'):,g}" if 1e-3 <= value < 1e6 else _rate(value)
 
 
 def _rate(value: float) -> str:
@@ -186,6 +218,14 @@ def _line(axes: Axes, line: Line) -> None:
     low, high = [low for low, _ in line.spread], [high for _, high in line.spread]
     marker = line.look.marker or ("o" if len(up) == 1 else None)
     style = {**_stroke(line.look), "marker": marker, "markersize": 5.5}
+    if marker == "x":
+        style["markeredgewidth"] = 2.0
+    if line.at_foot:
+        axes.plot(across, [0.03] * len(across), transform=axes.get_xaxis_transform(), clip_on=False, **style)
+        return
+    if not line.look.width:  # marks beyond the axis stand on its edge
+        bottom, top = axes.get_ylim() if not axes.get_autoscaley_on() else (-math.inf, math.inf)
+        up = [min(top, max(bottom, y)) for y in up]
     if line.bars:
         reach = [[y - end for y, end in zip(up, low, strict=True)], [end - y for y, end in zip(up, high, strict=True)]]
         axes.errorbar(across, up, reach, capsize=4, clip_on=False, **style)
