@@ -14,7 +14,7 @@ import pytest
 from embertune.data.roles import ALIASES
 from embertune.model.find import Located
 from embertune.recipe import load_recipe
-from embertune.reference import to_advice, to_markdown, to_rules
+from embertune.reference import to_advice, to_markdown, to_rules, to_space
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +124,10 @@ def test_the_recipe_reference_is_that_of_the_code() -> None:
 
 def test_the_decision_table_of_the_guide_is_that_of_the_code() -> None:
     assert section(GUIDE, "What auto decides").endswith(f"\n\n{to_rules()}")
+
+
+def test_the_ready_space_of_the_guide_is_that_of_the_code() -> None:
+    assert section(GUIDE, "What a search varies").endswith(f"\n\n{to_space()}")
 
 
 def test_the_table_of_advice_of_the_guide_is_that_of_the_code() -> None:

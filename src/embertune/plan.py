@@ -42,6 +42,7 @@ from embertune.recipe.guidance import Resolved, decide
 from embertune.recipe.measured import Measured
 from embertune.recipe.reporting import problems_of_trackers
 from embertune.recipe.rules import Facts
+from embertune.recipe.searchable import refuse_search
 from embertune.recipe.settle import Ask, settle
 from embertune.recipe.smaller import MATRYOSHKA
 from embertune.smaller import Smaller, lengths_asked, lengths_of, make_smaller
@@ -111,6 +112,7 @@ def plan(
     `given` may be what `read` gave already. `known` are decisions that were measured when this run began; they are
     taken as they are.
     """
+    refuse_search(recipe)
     data = given if isinstance(given, Data) else read(recipe, given, watch)
     plain = data.sides
     scene = arrange(plain, recipe.evaluate.similarity, lengths_asked(recipe))

@@ -1,7 +1,7 @@
 """The recipe reference, made from the code that checks and completes recipes.
 
-`python -m embertune.reference > docs/recipe.md` writes it anew; `python -m embertune.reference rules` and
-`python -m embertune.reference advice` print the tables that stand in docs/guide.md.
+`python -m embertune.reference > docs/recipe.md` writes it anew; `python -m embertune.reference rules`, `… advice` and
+`… space` print the tables that stand in docs/guide.md.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from embertune.recipe.losses import LOSSES, LossRow, Sampler
 from embertune.recipe.measured import MEASURED
 from embertune.recipe.optimizers import OPTIMIZERS
 from embertune.recipe.options import Option
+from embertune.recipe.ready import READY
 from embertune.recipe.rules import RANGES, RULES, Facts
 from embertune.recipe.schedules import SCHEDULES
+from embertune.recipe.searchable import UNSEARCHABLE
 from embertune.recipe.sections import Recipe, Shape
 
 _INTRO = """\
@@ -51,16 +53,17 @@ _MOST_ROWS, _MOST_CLASSES = 1_000_000, 1_000
 
 def to_markdown() -> str:
     """The whole reference, as it stands in docs/recipe.md."""
-    parts = [_INTRO, *_sections(), _losses(), _steps(), _decisions(), _unusual(), _extra()]
+    parts = [_INTRO, *_sections(), _losses(), _steps(), _decisions(), _unusual(), _searched(), _extra()]
     return "\n".join(parts)
 
 
 def _sections() -> Iterator[str]:
     for name, field in Recipe.model_fields.items():
-        if isinstance(field.default, BaseModel):
-            section = type(field.default)
+        kinds = (type(field.default), *get_args(field.annotation))
+        section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if section is not None:
             yield f"## {name}\n\n{_first(section)}\n\n{_leaves_table(section, f'{name}.')}"
-    yield f"## seed\n\n{_leaves_table(Recipe, '', deep=False)}"
+    yield f"## At the top\n\n{_leaves_table(Recipe, '', deep=False)}"
 
 
 def _first(section: type[BaseModel]) -> str:
@@ -166,6 +169,27 @@ def _decisions() -> str:
 def to_rules() -> str:
     """The decision table, as it stands in docs/guide.md."""
     return _table(("setting", "when", "becomes", "why", "source"), _rules())
+
+
+def to_space() -> str:
+    """The ready space of a search, as it stands in docs/guide.md."""
+    rows = ((f"`{row.setting}`", row.when.words, row.words, row.source) for row in READY)
+    return _table(("setting", "where there is", "is tried", "source"), rows)
+
+
+def _searched() -> str:
+    reasons: dict[str, list[str]] = {}
+    for setting, why in UNSEARCHABLE.items():
+        reasons.setdefault(why, []).append(f"`{setting}`")
+    return "\n".join(
+        (
+            "## What can be searched\n",
+            "`search.space` is a mapping from the path of a leaf to `{log: [low, high]}`, `{uniform: [low, high]}`,",
+            "`{whole: [low, high]}` or a list of choices. Any leaf may stand there but these, with all below them:\n",
+            _table(("leaf", "because"), ((", ".join(paths), why) for why, paths in reasons.items())),
+            "The ready space (`auto`) stands in [the guide](guide.md#what-a-search-varies).\n",
+        )
+    )
 
 
 def to_advice() -> str:
@@ -276,5 +300,5 @@ def _yaml(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    made = {"rules": to_rules, "advice": to_advice}.get(sys.argv[-1], to_markdown)
+    made = {"rules": to_rules, "advice": to_advice, "space": to_space}.get(sys.argv[-1], to_markdown)
     sys.stdout.write(made())

@@ -80,7 +80,7 @@ def test_every_leaf_is_written_in_place() -> None:
     sections |= {"train.optimizer_options": {"epsilon": 1e-8}, "model.layers": {"keep": 3}}
     sections |= {"train.schedule": "cosine_with_restarts", "train.schedule_options": {"cycles": 2}}
     sections |= {"train.freeze": {"layers": 3}, "train.unfreeze": {}, "train.matryoshka": {"dimensions": [8]}}
-    recipe = load_recipe(set={**sections, "train.loss": "triplet"})
+    recipe = load_recipe(set={**sections, "train.loss": "triplet", "search": {}})
     lines = [line.strip().partition(":")[0] for line in to_yaml(recipe, {}).splitlines()]
     for path in known_paths():
         assert path.rsplit(".", 1)[-1] in lines

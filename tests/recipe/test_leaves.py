@@ -34,6 +34,7 @@ train.report_to train.extra
 guard.eval_every guard.patience guard.min_change guard.metric guard.budget guard.items guard.on_overfit guard.remedies
 evaluate.primary evaluate.test evaluate.similarity evaluate.retention
 report.examples
+search search.space search.rows
 seed
 """
 LEAVES = _LEAVES.split()

@@ -12,6 +12,7 @@ from ruamel.yaml.error import YAMLError
 
 from embertune.errors import Problem, RecipeError
 from embertune.recipe.check import check
+from embertune.recipe.overriding import overridden
 from embertune.recipe.sections import Recipe
 
 
@@ -21,12 +22,12 @@ def load_recipe(path: str | Path | None = None, *, set: Mapping[str, Any] | None
     Raises `RecipeError` naming every problem at once. Paths inside a recipe are relative to the working directory.
     """
     raw = {} if path is None else _read(Path(path))
-    return check(_overridden(raw, set or {}), source=str(path) if path else "recipe")
+    return check(overridden(raw, set or {}), source=str(path) if path else "recipe")
 
 
 def replace(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """A copy of `recipe` with the leaves at the dotted paths in `changes` set, checked anew."""
-    return check(_overridden(recipe.model_dump(exclude_unset=True), changes))
+    return check(overridden(recipe.model_dump(exclude_unset=True), changes))
 
 
 def get(recipe: Recipe, path: str) -> Any:
@@ -87,16 +88,3 @@ def _toml(text: str, where: str) -> Any:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(Problem(where, f"is not TOML: {error}", "mend that line")) from None
-
-
-def _overridden(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    copy: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in raw.items()}
-    for path, value in changes.items():
-        *parents, last = path.split(".")
-        place = copy
-        for parent in parents:
-            inner = place.get(parent)
-            place[parent] = dict(inner) if isinstance(inner, Mapping) else {}
-            place = place[parent]
-        place[last] = value
-    return copy
