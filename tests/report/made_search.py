@@ -14,14 +14,14 @@ from tests.report import made
 
 #: Between what a search tried its settings.
 SPACE = {
-    "train.learning_rate": "1e-6 to 1e-4 on a log scale: published rates of small models lie between",
-    "train.batch_size": "16, 32, 64 or 128: more negatives in a batch, as far as memory goes",
-    "train.warmup": "0 to 0.3",
-    "train.schedule": "linear, cosine or constant",
-    "train.freeze": "null, or 4 of 6 layers",
-    "train.layer_decay": "null, or 0.7 to 1",
-    "model.dropout": "0 to 0.3",
-    "data.negatives": "null, or 1 or 3 mined by another model",
+    "train.learning_rate": "1e-06 to 0.0001 (log): rates of models of this size lie between (Mosbach et al. 2021)",
+    "train.batch_size": "16, 32, 64, 128: more in a batch are more negatives, as far as memory goes",
+    "train.warmup": "0 to 0.3: a share of the steps",
+    "train.schedule": "linear, cosine, constant: search.space of the recipe",
+    "train.freeze": "null, {layers: 4}: small data forget less where the lower layers stay",
+    "train.layer_decay": "0.7 to 1: lower layers learn more slowly (Howard & Ruder 2018, section 3.2)",
+    "model.dropout": "0 to 0.3: search.space of the recipe",
+    "data.negatives": "1, 3: mined by another model",
 }
 SHARES = (0.46, 0.18, 0.11, 0.09, 0.07, 0.05, 0.03, 0.01)
 
@@ -47,15 +47,16 @@ def searched(trials: int = 24, **changes: Any) -> Searched:
         importance=dict(zip(SPACE, SHARES, strict=True)),
         candidates=tuple(candidates),
         winner=candidates[1].name if chosen else candidates[0].name if candidates else "",
-        gain=joint(0.0171, 0.0068),
-        over_base=joint(0.0742, 0.0114),
-        answer="trial 17 gains 0.0171 (0.0103 to 0.0239) over the defaults in cosine accuracy@1 on test",
+        gain=joint(0.8155, 0.0171, 0.0068),
+        over_base=joint(0.7584, 0.0742, 0.0114),
+        answer="trial 13 beats the defaults; trial 13 against them, better: on average over 3 seeds, of 1,200 test "
+        "queries 21 more now find their match first (between 12 and 29)",
         recipe="train:\n  learning_rate: 3.2e-05  # searched: 1e-6 to 1e-4\n  batch_size: 64\nseed: 0\n",
     )
     return replace(made, **changes)
 
 
-def joint(difference: float, half: float) -> Joint:
+def joint(before: float, difference: float, half: float) -> Joint:
     """Three seeds on test, with four metrics of the set and a set of retention."""
     names = [f"help-test_cosine_{name}" for name in ("accuracy@1", "accuracy@5", "recall@10", "mrr@10")]
     word = "better" if difference > half else "no clear change"
@@ -68,8 +69,8 @@ def joint(difference: float, half: float) -> Joint:
         for n, name in enumerate(names, start=1)
     }
     return Joint(
-        baseline=dict.fromkeys(names, 0.8155),
-        tuned={name: 0.8155 + one.change.difference for name, one in changes.items()},
+        baseline=dict.fromkeys(names, before),
+        tuned={name: before + one.change.difference for name, one in changes.items()},
         change=changes,
         primary=names[0],
         verdict=word,  # type: ignore[arg-type]  # one of its words

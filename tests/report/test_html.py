@@ -13,7 +13,7 @@ from embertune.choose import Choice
 from embertune.report import Facts, Side, to_html
 from tests.report import made
 
-_VOID = {"meta", "link", "br", "img", "hr", "input"}
+_VOID = {"meta", "link", "br", "wbr", "img", "hr", "input"}
 SECTIONS = ("verdict", "results", "curves", "data", "audit", "rows", "environment", "recipe", "load")
 #: What is there where something was seen on test.
 MORE = ("similarity", "moved", "neighbours", "sizes")

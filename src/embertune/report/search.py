@@ -11,14 +11,13 @@ from embertune.report.markdown import retention_table
 from embertune.report.page import SIGNS, template
 from embertune.report.plots import csv_link
 from embertune.report.results import BEFORE, Row
-from embertune.report.searchplots import best_so_far, beyond, history_plot, learning_plot, slice_plots, won
+from embertune.report.searchplots import LOOKS, best_so_far, beyond, history_plot, learning_plot, slice_plots, won
 from embertune.report.seeds import HOW_OVER_SEEDS, moved, table_row
 from embertune.report.shown import begun, code, code_cell, fenced, prose, shortened
 from embertune.report.sparks import sparkline
 from embertune.report.trials import (
     ON_PARTS,
     ORIGINS,
-    STATES,
     Against,
     against,
     as_rows,
@@ -76,7 +75,7 @@ def to_html(found: Searched) -> str:
         table=csv_link(as_rows(found)),
         won=won(found),
         origins=ORIGINS,
-        states=STATES,
+        marks=list(LOOKS.items()),
         on_parts=ON_PARTS,
         run=RUN,
     )
@@ -186,4 +185,4 @@ def _trial(trial: Tried, found: Searched, settings: dict[str, str]) -> str:
     about = ", ".join(filter(None, [mark, ORIGINS[trial.origin]]))
     value = numbers.number(trial.value if trial.value is not None else float("nan"))
     told = " ".join(code_cell(f"{name}: {value}") for name, value in settings.items())
-    return table_row([str(trial.number), about, STATES[trial.state], value, numbers.duration(trial.seconds), told])
+    return table_row([str(trial.number), about, trial.state, value, numbers.duration(trial.seconds), told])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import quantiles
@@ -26,8 +28,10 @@ _LINES: Mapping[str, Look] = {
     "the defaults": SEVERAL[1],
     "complete": THIN,
     "pruned": Look("soft", 0.75, dashes=(2, 2)),
-    "failed": Look("against", 0.75, dashes=(2, 2)),
+    "failed": Look("against", 1.0, dashes=(6, 2)),
 }
+#: How a range is told, before why it is one.
+_RANGE = re.compile(r"[-+.\de]+ to [-+.\de]+(?P<log> \(log\))?(?::|$)")
 #: A setting with more different words than this has the rarer ones put together.
 _WORDS = 8
 #: A value that is worse than three quarters of all by so many times the width of their middle half stands apart.
@@ -103,51 +107,52 @@ def beyond(plot: Plot) -> bool:
 def _slice(found: Searched, path: str, name: str) -> Plot | None:
     having = [trial for trial in found.tried if path in trial.settings]
     across, place = _across(name, found.space.get(path, ""), [trial.settings[path] for trial in having])
-    if len({place(trial.settings[path]) for trial in having}) < 2:
+    placed = [trial for trial in having if math.isfinite(place(trial.settings[path]))]
+    if len({place(trial.settings[path]) for trial in placed}) < 2:
         return None
     up = Axis(found.metric, _ends(found, [reached(trial) for trial in found.tried]))
-    lines = _by_state(having, lambda trial: place(trial.settings[path]))
+    lines = _by_state(placed, lambda trial: place(trial.settings[path]))
     share = f"explains {percent(found.importance[path])}" if path in found.importance else ""
-    missing = len(found.tried) - len(having)
+    missing = len(found.tried) - len(placed)
     said = "; ".join(filter(None, [share, f"not in {missing} trials" if missing else ""]))
-    about = f"{found.metric} over {path} in {len(having)} trials{f'; {said}' if said else ''}."
+    about = f"{found.metric} over {path} in {len(placed)} trials{f'; {said}' if said else ''}."
     ring = _ring(found, lambda trial: place(trial.settings[path]) if path in trial.settings else math.nan)
     return Plot("slice", path, about, across, up, lines, ring=ring, said=said)
 
 
-def _across(label: str, why: str, values: Sequence[Any]) -> tuple[Axis, Callable[[Any], float]]:
-    """The axis of a setting, and where a value stands on it: numbers by size, words side by side, null before all."""
-    figures = [float(value) for value in values if _is_figure(value)]
-    words = list(dict.fromkeys(spelled(value) for value in values if not _is_figure(value)))
-    different = len(set(figures)) + len(words)
-    if not figures or len(words) > 1 or different <= min(_WORDS, len(values) // 2):
+def _across(label: str, words: str, values: Sequence[Any]) -> tuple[Axis, Callable[[Any], float]]:
+    """The axis of a setting, and where a value stands on it (NaN: nowhere).
+
+    Numbers stand by their size where `words` begin with a range, or where they are many; all else side by side.
+    """
+    ranged, figures = _RANGE.match(words), [float(value) for value in values if _is_figure(value)]
+    many = len(set(figures)) > _WORDS and len(figures) == len(values)
+    if not figures or not (ranged or many):
         return _side_by_side(label, values)
     low, high = min(figures), max(figures)
-    log = low > 0 and ("log" in why.lower().replace("log-normal", "") or high / low >= 20)
-    room = (high / low) ** 0.06 if log else 0.06 * (high - low) or 0.05 * abs(high) or 0.05
-    ends = (low / room, high * room) if log else (low - room, high + room)
-    if not words:
-        return Axis(label, ends, "log" if log else "plain"), _size
-    apart = ends[0] / room if log else ends[0] - room
-    ends = (apart / room if log else apart - room, ends[1])
-    names = {apart: words[0]}
-    return Axis(
-        label, ends, "log" if log else "plain", names
-    ), lambda value: float(value) if _is_figure(value) else apart
+    if ranged and ranged["log"] and low > 0:
+        room = (high / low) ** 0.06
+        return Axis(label, (low / room, high * room), "log"), _size
+    room = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+    return Axis(label, (low - room, high + room)), _size
+
+
+def _size(value: Any) -> float:
+    return float(value) if _is_figure(value) else math.nan
 
 
 def _side_by_side(label: str, values: Sequence[Any]) -> tuple[Axis, Callable[[Any], float]]:
     """Each different value a place of its own, numbers first; the rarest share the last, where there are many."""
-    ordered = sorted({spelled(value): value for value in values}.items(), key=_in_order)
-    counts = {name: sum(spelled(value) == name for value in values) for name, _ in ordered}
-    kept = sorted(counts, key=lambda name: -counts[name])[: _WORDS - 1] if len(counts) > _WORDS else list(counts)
-    shown = [name for name, _ in ordered if name in kept]
-    places = {name: float(place) for place, name in enumerate(shown)}
+    counts = Counter(map(spelled, values))
+    kept = {name for name, _ in counts.most_common(_WORDS - 1 if len(counts) > _WORDS else None)}
+    shown = [name for name, _ in sorted({spelled(value): value for value in values}.items(), key=_in_order)]
+    places = {name: float(place) for place, name in enumerate(name for name in shown if name in kept)}
+    last = float(len(places))
     names = {place: name for name, place in places.items()}
-    if len(shown) < len(counts):
-        names[float(len(shown))] = f"{len(counts) - len(shown)} others"
+    if len(counts) > len(kept):
+        names[last] = f"{len(counts) - len(kept)} others"
     axis = Axis(label, (-0.5, len(names) - 0.5), names=names)
-    return axis, lambda value: places.get(spelled(value), float(len(shown)))
+    return axis, lambda value: places.get(spelled(value), last)
 
 
 def _in_order(named: tuple[str, Any]) -> tuple[int, float, str]:
@@ -157,10 +162,6 @@ def _in_order(named: tuple[str, Any]) -> tuple[int, float, str]:
 
 def _is_figure(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _size(value: Any) -> float:
-    return float(value)
 
 
 def _by_state(trials: Sequence[Tried], x: Callable[[Tried], float]) -> list[Line]:

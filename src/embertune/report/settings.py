@@ -50,3 +50,9 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 def cell(settings: Mapping[str, Any], path: str) -> str:
     """The value at a path, a dash where there is none."""
     return spelled(settings[path]) if path in settings else ABSENT
+
+
+def in_a_line(settings: Mapping[str, Any]) -> str:
+    """All of them by their short names: `learning_rate 2e-5, warmup 0.1`."""
+    names = short_names(settings)
+    return ", ".join(f"{names[path]} {spelled(value)}" for path, value in settings.items())

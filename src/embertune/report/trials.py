@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from embertune.evaluate.seeds import Joint
 from embertune.report import numbers
 from embertune.report.results import Group, grouped
 from embertune.report.settings import ABSENT, cell, differing, short_names
-from embertune.report.tried import Candidate, Searched, Tried
+from embertune.report.tried import Candidate, Searched, State, Tried
 
 #: Of fewer finished trials, what explains their values is hardly more than chance.
 FEW = 10
-#: How the trials of a search were meant, and what became of them.
+#: What the trials are that were not proposed.
 ORIGINS: Mapping[str, str] = {"recipe": "the recipe as written", "defaults": "the defaults", "proposed": ""}
-STATES: Mapping[str, str] = {"complete": "complete", "pruned": "ended early", "failed": "failed"}
 #: How the values of trials are to be read.
-ON_PARTS = "Values of trials are those on dev, the best of a training; they chose the candidates and prove nothing."
+ON_PARTS = (
+    "Pruned trials were ended early, being behind others. Values of trials are the best on dev of a training; they "
+    "chose the candidates, and prove nothing."
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def _groups(joint: Joint) -> list[Group]:
 def counted(found: Searched) -> str:
     """How many trials on how many rows, what became of them, and how long they took together."""
     states = Counter[str](trial.state for trial in found.tried)
-    became = [f"{states[state]} {words}" for state, words in STATES.items() if states[state]]
+    became = [f"{states[state]} {state}" for state in get_args(State) if states[state]]
     rows = f"{found.rows:,} of {found.of:,} rows" if found.rows < found.of else f"all {found.of:,} rows"
     took = numbers.duration(sum(trial.seconds for trial in found.tried))
     trials = "one trial" if len(found.tried) == 1 else f"{len(found.tried)} trials"
