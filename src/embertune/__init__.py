@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from embertune.recipe import Recipe, load_recipe, replace
     from embertune.result import Result
     from embertune.run import run
+    from embertune.search import Found, search
     from embertune.seeds import Seeded, run_seeds
 
 __all__ = [
     "CrossValidated",
     "EmbertuneError",
+    "Found",
     "Recipe",
     "Result",
     "Seeded",
@@ -31,12 +33,14 @@ __all__ = [
     "replace",
     "run",
     "run_seeds",
+    "search",
     "unpack",
 ]
 
 _HOME = {
     "CrossValidated": "embertune.crossval",
     "EmbertuneError": "embertune.errors",
+    "Found": "embertune.search",
     "Recipe": "embertune.recipe",
     "Result": "embertune.result",
     "Seeded": "embertune.seeds",
@@ -50,7 +54,7 @@ _HOME = {
 
 
 class _Package(ModuleType):
-    """`embertune.run` is the function, also after the module of the same name was imported."""
+    """`embertune.run` and `.search` are the functions, also after the modules of the same names were imported."""
 
     @property
     def run(self) -> Any:
@@ -59,6 +63,14 @@ class _Package(ModuleType):
     @run.setter
     def run(self, module: ModuleType) -> None:
         """The import system puts the module here; it stays reachable as `from embertune.run import …`."""
+
+    @property
+    def search(self) -> Any:
+        return import_module("embertune.search").search
+
+    @search.setter
+    def search(self, module: ModuleType) -> None:
+        """As for `run`."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in _HOME:

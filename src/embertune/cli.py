@@ -47,15 +47,14 @@ def parser() -> argparse.ArgumentParser:
         description="Fine-tune a Sentence Transformer on your own data, and know whether it got better.",
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_run, _crossval, _init, _audit, _prepare, _evaluate, _report, _bench, _demo, _cache):
+    for add in (_run, _search, _crossval, _init, _audit, _prepare, _evaluate, _report, _bench, _demo, _cache):
         add(commands)
     return top
 
 
 def _run(commands: Any) -> None:
     run = _command(commands, "run", run_command, "train by a recipe, or on a file, and measure what was gained")
-    run.add_argument("recipe", nargs="?", help="a recipe (.yaml or .toml); without one, --train says what to train on")
-    _data_options(run)
+    _recipe_options(run)
     run.add_argument("--out", metavar="DIR", help="the run folder (default: runs/NAME; with --seeds runs/NAME-seeds)")
     run.add_argument(
         "--seeds",
@@ -69,14 +68,25 @@ def _run(commands: Any) -> None:
     _talk_options(run)
 
 
+def _search(commands: Any) -> None:
+    search = _command(
+        commands, "search", search_command, "look for better settings on some of the rows, and prove what they gain"
+    )
+    _recipe_options(search)
+    search.add_argument("--out", metavar="DIR", help="the folder for the search (default: runs/NAME-search)")
+    search.add_argument("--trials", type=int, default=20, metavar="N", help="how many trials (default: 20)")
+    seeds = "with how many seeds the best are trained on all rows (default: 3)"
+    search.add_argument("--seeds", type=int, default=3, metavar="N", help=seeds)
+    search.add_argument("--processes", type=int, default=1, metavar="N", help="how many runs at a time (default: 1)")
+    search.add_argument("--hours", type=float, metavar="H", help="begin no trial after so long")
+    _talk_options(search)
+
+
 def _crossval(commands: Any) -> None:
     cross = _command(
         commands, "crossval", crossval_command, "train once for each fold of the rows, each measured on its fold"
     )
-    cross.add_argument(
-        "recipe", nargs="?", help="a recipe (.yaml or .toml); without one, --train says what to train on"
-    )
-    _data_options(cross)
+    _recipe_options(cross)
     cross.add_argument("--out", metavar="DIR", help="the folder for all folds (default: runs/NAME-folds)")
     cross.add_argument("--folds", type=int, default=5, metavar="K", help="how many folds (default: 5)")
     cross.add_argument(
@@ -96,11 +106,8 @@ def _init(commands: Any) -> None:
     init.add_argument("--model", metavar="M", help="the model to start from")
     init.add_argument("--out", metavar="FILE", default="recipe.yaml", help="the recipe to write (default: recipe.yaml)")
     init.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fix a setting, as in the recipe")
-    init.add_argument(
-        "--find-rate",
-        action="store_true",
-        help="look for a learning rate: train a little while it grows (a range test)",
-    )
+    rate = "look for a learning rate: train a little while it grows (a range test)"
+    init.add_argument("--find-rate", action="store_true", help=rate)
     _talk_options(init)
 
 
@@ -126,8 +133,7 @@ def _prepare(commands: Any) -> None:
     prepare = _command(
         commands, "prepare", prepare_command, "write the rows of a run to files: split, mined, augmented; no training"
     )
-    prepare.add_argument("recipe", nargs="?", help="a recipe (.yaml or .toml); without one, --train says what to read")
-    _data_options(prepare)
+    _recipe_options(prepare)
     prepare.add_argument("--out", metavar="DIR", required=True, help="the folder to write, which must be new")
     _talk_options(prepare)
 
@@ -185,6 +191,12 @@ def _command(
     return made
 
 
+def _recipe_options(command: argparse.ArgumentParser) -> None:
+    means = "a recipe (.yaml or .toml); without one, --train says which rows"
+    command.add_argument("recipe", nargs="?", help=means)
+    _data_options(command)
+
+
 def _data_options(command: argparse.ArgumentParser, train: bool = True, model: bool = True) -> None:
     if model:
         command.add_argument("--model", metavar="M", help="the model to start from: a folder or a Hub id (model.name)")
@@ -221,6 +233,19 @@ def run_command(options: argparse.Namespace) -> None:
         _train_seeds(recipe, options.out or f"runs/{_name(options)}-seeds", options)
     else:
         _train(recipe, options.out or f"runs/{_name(options)}", options)
+
+
+def search_command(options: argparse.Namespace) -> None:
+    """Search for settings."""
+    recipe, terminal = _recipe(options), _terminal(options)
+    terminal.hello()
+    from embertune.search import search
+
+    with terminal:
+        out = options.out or f"runs/{_name(options)}-search"
+        more = {"seeds": options.seeds, "processes": options.processes, "hours": options.hours}
+        found = search(recipe, out, options.trials, **more, watch=terminal)
+    terminal.searched(found)
 
 
 def crossval_command(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embertune.data.prepare import Given
+from embertune.engine.tokens import TokenStore
 from embertune.errors import Problem, RecipeError
 from embertune.evaluate.ranking import Ranking, rank
 from embertune.evaluate.scene import Scene, arrange, measure, measure_dev, measure_retention, test_metrics
@@ -116,13 +117,27 @@ def _metric(recipe: Recipe, scene: Scene) -> str:
     return asked
 
 
+def scored(name: str, recipe: Recipe, scene: Scene, watch: Watcher) -> tuple[Scores | None, tuple[Scores, ...]]:
+    """What a model, by name as for `evaluate_models`, reaches on the whole of dev, None without, and on test.
+
+    Nothing is read from the cache of embeddings, whose last bits hang on what was encoded before.
+    """
+    encode = _encoder(_loaded(name, recipe), scene, watch)[0]
+    dev = measure_dev(encode, scene, scene.dev_headline) if scene.dev else None
+    return dev, measure(encode, scene, dev.thresholds if dev else {}) if scene.tests else ()
+
+
+def _encoder(built: Built, scene: Scene, watch: Watcher) -> tuple[Encode, TokenStore | None]:
+    tokens = open_tokens(built.model)
+    tokenise(tokens, evaluated_texts(scene, built.role_prompts), watch)
+    return make_encode(built.model, built.role_prompts, tokens=tokens), tokens
+
+
 def _measured(name: str, recipe: Recipe, scene: Scene, watch: Watcher) -> tuple[Measured, tuple[Scores, ...]]:
     built = _loaded(name, recipe)
     for note in built.notes:
         watch.note(note)
-    tokens = open_tokens(built.model)
-    tokenise(tokens, evaluated_texts(scene, built.role_prompts), watch)
-    encode = make_encode(built.model, built.role_prompts, tokens=tokens)
+    encode, tokens = _encoder(built, scene, watch)
     seconds = _seconds(encode, scene)
     vectors = Vectors(built.model, encode, built.role_prompts, tokens)
     scores = (*measure(vectors, scene, _thresholds(vectors, scene)), *measure_retention(vectors, scene))

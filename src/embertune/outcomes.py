@@ -14,6 +14,7 @@ from rich.table import Table
 
 from embertune import caches
 from embertune.report.numbers import interval, number, p_value, signed
+from embertune.report.settings import in_a_line
 
 if TYPE_CHECKING:
     from embertune.bench import Bench
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from embertune.evaluate.retention import Retained
     from embertune.evaluated import Evaluation
     from embertune.redrawn import Compared
+    from embertune.report.tried import Searched
     from embertune.result import Result
     from embertune.seeds import Seeded
 
@@ -181,6 +183,20 @@ def folds_table(found: CrossValidated) -> Table:
     moved = (signed(change.difference), interval(change.low, change.high))
     table.add_row("mean", f"{together.counts.items:,}", *means, *moved, "", _verdict(together.verdict), style="bold")
     table.add_row("deviation", "", "", "", number(mean.deviation), "", "", "", style="dim")
+    return table
+
+
+def candidates_table(found: Searched) -> Table:
+    """The settings that were trained on all rows: what they reach on dev, the winner marked."""
+    title = f"[bold]{escape(found.metric)}[/] [dim]on dev, all {found.of:,} rows[/]"
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left", title_style="")
+    for name in ("", "mean", "seeds"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    table.add_column("settings", overflow="fold")
+    for one in sorted(found.candidates, key=lambda one: -one.mean):
+        first = one.name == found.winner
+        values = (number(one.mean), " ".join(map(number, one.dev)), escape(in_a_line(one.settings)))
+        table.add_row(f"{'▲ ' if first else '  '}{escape(one.name)}", *values, style="bold" if first else "")
     return table
 
 

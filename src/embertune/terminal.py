@@ -23,6 +23,7 @@ from embertune.outcomes import (
     bench_table,
     cache_lines,
     cache_table,
+    candidates_table,
     colour_of,
     folds_table,
     ranking_table,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from embertune.redrawn import Compared
     from embertune.result import Result
     from embertune.rowfiles import Written
+    from embertune.search import Found
     from embertune.seeds import Seeded
 
 #: Lines of progress in a log, where there is no terminal to draw a bar on.
@@ -195,6 +197,20 @@ class Terminal:
         self.console.print(f"best steps, the median of the folds: {best}", soft_wrap=True)
         model = f"model:  {found.final}\n" if found.final else ""
         self.console.print(f"{model}report: {found.report}", soft_wrap=True, markup=False)
+
+    def searched(self, found: Found) -> None:
+        """A search: the candidates on all rows, what the winner gains, and where its recipe and model are."""
+        searched = found.searched
+        if self.json:
+            self.console.print_json(jsonlib.dumps(found.as_record()))
+            return
+        if not self.quiet:
+            self.console.print()
+            self.console.print(candidates_table(searched))
+        colour = colour_of(searched.gain.verdict if searched.gain else "")
+        self.console.print(f"\n[bold {colour}]{escape(searched.answer)}[/]", soft_wrap=True)
+        places = f"recipe: {found.recipe}\nmodel:  {found.model}\nreport: {found.report}"
+        self.console.print(places, soft_wrap=True, markup=False)
 
     def recipe(self, path: Path, begun: Begun) -> None:
         """A recipe that was written, and how its rate was found."""
