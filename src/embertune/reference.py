@@ -174,7 +174,7 @@ def to_rules() -> str:
 def to_space() -> str:
     """The ready space of a search, as it stands in docs/guide.md."""
     rows = ((f"`{row.setting}`", row.when.words, row.words, row.source) for row in READY)
-    return _table(("setting", "where there is", "is tried", "source"), rows)
+    return _table(("setting", "when", "is tried", "source"), rows)
 
 
 def _searched() -> str:

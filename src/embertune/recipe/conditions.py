@@ -66,9 +66,7 @@ def _options_of(table: str) -> Condition:
 
 
 def _below(section: str) -> Condition:
-    return Condition(
-        f"{section}.", section, f"{section} that is not null", lambda r, _: value_at(r, section) is not None
-    )
+    return Condition(f"{section}.", section, section, lambda recipe, _: value_at(recipe, section) is not None)
 
 
 def _from_batch(recipe: Recipe, _: str) -> bool:

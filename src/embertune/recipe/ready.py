@@ -5,7 +5,7 @@ What guidance decides is read (`decided`), never decided again: a range lies aro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,6 @@ _LIMITS = {one.setting: one for one in RANGES}
 MOST_EPOCHS = 10
 #: Below so many layers that are trained, rates by layer say nothing.
 LEAST_TRAINED = 2
-#: From so many classes on, guidance takes pairs of one class.
 _PAIRED: LossName = "multiple_negatives_ranking"
 #: The losses worth trying on rows of a shape. Not `softmax`, which is there for comparison.
 WORTH: Mapping[str, tuple[LossName, ...]] = {
@@ -36,7 +35,7 @@ WORTH: Mapping[str, tuple[LossName, ...]] = {
     "labelled": ("online_contrastive", "contrastive", "cosent"),
     "classes": ("batch_all_triplet", "batch_semi_hard_triplet", "batch_hard_triplet"),
 }
-#: The same for classes that fill batches of pairs of one class.
+#: The same where guidance takes pairs of one class.
 WORTH_PAIRED: tuple[LossName, ...] = ("multiple_negatives_ranking", "batch_all_triplet")
 
 
@@ -177,14 +176,20 @@ def _trained(facts: Facts, recipe: Recipe) -> int:
     return facts.blocks - (layers if isinstance(layers, int) else 0)
 
 
+def _in_words(worth: Mapping[str, Sequence[LossName]], paired: Sequence[LossName]) -> str:
+    told = {**worth, "classes that fill batches of pairs": paired}
+    named = {shape: ", ".join(f"`{name}`" for name in names) for shape, names in told.items()}
+    return "; ".join(f"{shape}: {names}" for shape, names in named.items())
+
+
 ALWAYS = When("always", lambda _facts, _recipe: True)
 READY: tuple[Row, ...] = (
     Row(
         "train.loss",
         When("triplets, scores, labels and classes", lambda f, r: len(losses_worth(f, r)) > 1),
-        "the losses that suit the rows",
+        _in_words(WORTH, WORTH_PAIRED),
         _loss,
-        MEASURED + ", and the papers of the losses",
+        "the table of losses; classes: " + MEASURED,
     ),
     Row(
         "train.loss_options.scale",

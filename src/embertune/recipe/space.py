@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from embertune.errors import Problem, RecipeError
 from embertune.recipe.check import check
 from embertune.recipe.conditions import applies, option_at, pointed, rank, value_at
-from embertune.recipe.guidance import decide
+from embertune.recipe.misfits import misfits_of_data, misfits_of_loss
 from embertune.recipe.overriding import overridden
 from embertune.recipe.ready import ready
 from embertune.recipe.rules import Facts
@@ -86,10 +86,10 @@ def _told(base: Recipe, point: Mapping[str, Any], facts: Facts) -> Sequence[Prob
     """The problems of a point with the data."""
     try:
         recipe = with_point(base, point)
-        decide(recipe, facts_with(recipe, facts))
     except RecipeError as error:
         return error.problems
-    return ()
+    there = facts_with(recipe, facts)
+    return [*misfits_of_data(recipe, there), *misfits_of_loss(recipe, there)]
 
 
 def facts_with(recipe: Recipe, facts: Facts) -> Facts:
@@ -166,11 +166,12 @@ def point_of(space: Sequence[Dimension], recipe: Recipe) -> dict[str, Any]:
     point: dict[str, Any] = {}
     for one in space:
         value = _value(one.setting, recipe)
-        if not applies(one.setting, recipe) or value == "auto":
+        if not applies(one.setting, recipe):
             continue
         if one.kind == "choice":
             known = _spelled(one, value)
-            point[one.setting] = value if known is None else known[0]
+            if known is not None or value != "auto":
+                point[one.setting] = value if known is None else known[0]
         elif type(value) in (int, float):
             whole = one.kind == "whole" and value == int(value)
             point[one.setting] = int(value) if whole else value
