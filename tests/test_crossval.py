@@ -85,7 +85,7 @@ def test_test_rows_handed_over_beside_a_fold_are_refused(recipe: Make, tmp_path:
 def test_each_fold_is_a_run_of_its_own_and_what_they_say_together_is_written_down(recipe: Make, tmp_path: Path) -> None:
     found = et.cross_validate(recipe(), tmp_path / "folds", 3)
     names = sorted(path.name for path in found.out.iterdir())
-    assert names == ["fold-1-of-3", "fold-2-of-3", "fold-3-of-3", "metrics.json", "report.md"]
+    assert names == ["fold-1-of-3", "fold-2-of-3", "fold-3-of-3", "metrics.json", "report.html", "report.md"]
     assert sum(fold.items for fold in found.folds) == found.together.counts.items == 60
     for fold in found.folds:
         result = json.loads((found.out / f"fold-{fold.number}-of-3" / "metrics.json").read_text(encoding="utf-8"))
@@ -165,7 +165,7 @@ def test_the_command_prints_a_line_for_each_fold_and_the_verdict(
     shown = capsys.readouterr().out
     assert "60 items in 2 folds" in shown
     assert "over 2 folds, of 60 test triplets" in " ".join(shown.split())
-    assert str(tmp_path / "folds" / "report.md") in shown.replace("\n", "")
+    assert str(tmp_path / "folds" / "report.html") in shown.replace("\n", "")
 
 
 # Parts of the rows, and a learning curve

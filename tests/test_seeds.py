@@ -101,9 +101,9 @@ def test_the_joint_result_is_that_of_the_single_ones(seeded: et.Seeded) -> None:
     assert record == json.loads(json.dumps(seeded.as_record()))
     assert (record["verdict"], record["sentence"]) == (found.verdict, found.sentence)
     assert [one["number"] for one in record["seeds"]] == [4, 5, 6]
-    report = seeded.report.read_text(encoding="utf-8")
+    report = seeded.report.with_suffix(".md").read_text(encoding="utf-8")
     assert {path.name for path in seeded.out.iterdir()} == {
-        "seed-4", "seed-5", "seed-6", "metrics.json", "report.md",
+        "seed-4", "seed-5", "seed-6", "metrics.json", "report.html", "report.md",
     }  # fmt: skip
     assert found.sentence[1:].split(" (")[0] in report
     assert "| **mean** |" in report
@@ -217,7 +217,7 @@ def test_a_dry_run_of_several_seeds_estimates_all_of_them_and_one_seed_is_refuse
     assert main([*words[:-1], str(tmp_path / "new"), "--dry-run"]) == 0
     text = capsys.readouterr().out
     assert "4 for each of 3 seeds" in text
-    assert "all seeds together" in text
+    assert "all of them together" in text
     assert not (tmp_path / "new").exists()
     assert main([*words[:3], "1", "--dry-run"]) == 1
     assert "ask for at least 2 seeds" in capsys.readouterr().err

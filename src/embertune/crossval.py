@@ -19,8 +19,9 @@ from embertune.recipe.sections import Shape
 from embertune.report.facts import Facts
 from embertune.report.folds import Fold, to_markdown
 from embertune.report.kept import read_facts
+from embertune.report.several import folds_page
 from embertune.run import run
-from embertune.rundir import METRICS, REPORT_MD, finite, write_json, write_text
+from embertune.rundir import METRICS, REPORT_HTML, REPORT_MD, finite, write_json, write_text
 from embertune.several import WRITTEN, run_all, test_of
 from embertune.watch import Silent, Watcher
 
@@ -48,8 +49,8 @@ class CrossValidated:
 
     @property
     def report(self) -> Path:
-        """The joint report; each fold's own is in its folder."""
-        return self.out / REPORT_MD
+        """The joint page, the same as text beside it; each fold's own is in its folder."""
+        return self.out / REPORT_HTML
 
     def as_record(self) -> dict[str, Any]:
         """What metrics.json and `--json` hold."""
@@ -94,7 +95,9 @@ def cross_validate(  # noqa: PLR0913 a public entry: what is asked for beside th
         kept = run(replace(on_all_rows(recipe, steps), known), out / _FINAL, watch=watch, **(rows or {})).model
     grown = _growth(facts, folds) if learning_curve else None
     found = dataclasses.replace(_joined(out, whole, steps), final=kept, growth=grown)
-    write_text(out / REPORT_MD, to_markdown(found.together, found.folds, steps, _FINAL if kept else "", grown))
+    told = (found.together, found.folds, steps, _FINAL if kept else "", grown)
+    write_text(out / REPORT_MD, to_markdown(*told))
+    write_text(out / REPORT_HTML, folds_page(*told))
     write_json(out / METRICS, found.as_record())
     return found
 

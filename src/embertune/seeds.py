@@ -18,8 +18,9 @@ from embertune.recipe.seeding import seeded
 from embertune.report.facts import Facts
 from embertune.report.kept import read_facts
 from embertune.report.seeds import Seed, to_markdown
+from embertune.report.several import seeds_page
 from embertune.report.story import story
-from embertune.rundir import METRICS, MODEL, REPORT_MD, finite, write_json, write_text
+from embertune.rundir import METRICS, MODEL, REPORT_HTML, REPORT_MD, finite, write_json, write_text
 from embertune.several import WRITTEN, run_all, test_of
 from embertune.watch import Silent, Watcher
 
@@ -47,8 +48,8 @@ class Seeded:
 
     @property
     def report(self) -> Path:
-        """The joint report; each seed's own is in its folder."""
-        return self.out / REPORT_MD
+        """The joint page, the same as text beside it; each seed's own is in its folder."""
+        return self.out / REPORT_HTML
 
     def as_record(self) -> dict[str, Any]:
         """What metrics.json and `--json` hold."""
@@ -79,6 +80,7 @@ def run_seeds(
     run_all("seed", {_FOLDER.format(number): asked for number, asked in recipes.items()}, out, rows, watch)
     found = _joined(out, list(recipes))
     write_text(out / REPORT_MD, to_markdown(found.joint, found.seeds, found.why))
+    write_text(out / REPORT_HTML, seeds_page(found.joint, found.seeds, found.why))
     write_json(out / METRICS, found.as_record())
     return found
 

@@ -10,11 +10,11 @@ from typing import Any
 from embertune.recipe import Recipe, replace
 from embertune.report.facts import Facts, Side
 from embertune.run import run
-from embertune.rundir import METRICS, REPORT_MD, measured_in
+from embertune.rundir import METRICS, REPORT_HTML, REPORT_MD, measured_in
 from embertune.watch import Watcher
 
 #: What a map over runs writes beside their folders, whole or under the name of a file that is being written.
-WRITTEN = rf"\.?({re.escape(METRICS)}|{re.escape(REPORT_MD)})(\.[a-z0-9_]{{8}})?"
+WRITTEN = rf"\.?({'|'.join(map(re.escape, (METRICS, REPORT_MD, REPORT_HTML)))})(\.[a-z0-9_]{{8}})?"
 #: Decided by what is free at the moment, and of no weight for what is learnt.
 _OF_THE_MOMENT = "train.chunk"
 

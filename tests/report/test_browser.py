@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.report import test_search, test_several
 from tests.report.browser import CHROMIUM, Page, browsing
 from tests.report.test_html import MORE, SECTIONS, page_of
 
@@ -30,10 +32,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield page
 
 
+#: Pages of several runs: those that could be too wide, and the barest.
+_TOGETHER: dict[str, Callable[[], str]] = {
+    **{f"search {name}": partial(test_search.page_of, name) for name in ("calm", "hostile", "one")},
+    **{f"several {name}": partial(test_several.page_of, name) for name in ("folds", "hostile", "seeds")},
+}
+
+
 def opened(browser: Page, name: str, folder: Path) -> Path:
     """The page of that name, loaded, with nothing told or asked for before."""
     file = folder / "report.html"
-    file.write_text(page_of(name), encoding="utf-8")
+    file.write_text(_TOGETHER[name]() if name in _TOGETHER else page_of(name), encoding="utf-8")
     browser.complaints.clear()
     browser.requests.clear()
     browser.open(file)
@@ -56,9 +65,23 @@ def test_every_section_is_there_within_the_screen_and_nothing_is_complained_abou
     assert (browser.complaints, browser.requests) == ([], [file.as_uri()])
 
 
-def test_letters_on_plots_can_be_read_on_a_phone(browser: Page, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", _TOGETHER)
+def test_pages_of_several_runs_stay_within_the_screen_and_ask_for_nothing(
+    browser: Page, name: str, tmp_path: Path
+) -> None:
+    for width in (1200, 390, 320):
+        browser.look(width=width)
+        file = opened(browser, name, tmp_path)
+        assert browser.value("document.documentElement.scrollWidth") <= width, browser.value(_BEYOND)
+        assert browser.value(_BEYOND) == []
+        assert browser.value("document.scripts.length + document.images.length") == 0
+        assert (browser.complaints, browser.requests) == ([], [file.as_uri()])
+
+
+@pytest.mark.parametrize("name", ["guarded", "search calm"])
+def test_letters_on_plots_can_be_read_on_a_phone(browser: Page, name: str, tmp_path: Path) -> None:
     browser.look(width=390, height=844)
-    opened(browser, "guarded", tmp_path)
+    opened(browser, name, tmp_path)
     heights = browser.value(_LETTERS)
     assert len(heights) > 50
     assert min(heights) >= 10

@@ -18,6 +18,10 @@ HOW_OVER_FOLDS = (
 )
 
 
+#: What stands over the table of folds.
+HEADS = ("fold", "items", "baseline", "tuned", "change [95 % interval]", "saved", "best step")
+
+
 @dataclass(frozen=True)
 class Fold:
     """What the run of one fold came to on it, by the primary metric."""
@@ -50,14 +54,20 @@ def _curve(grown: Growth) -> Iterator[str]:
 def _parts(found: Crossed, folds: Sequence[Fold], steps: int, final: str) -> Iterator[str]:
     yield f"# {len(folds)} folds"
     yield f"**{prose(begun(found.sentence))}.**"
-    best = (
-        f"The median of the folds' best steps is {steps:,}." if steps else "In most folds nothing beat the base on dev."
-    )
     kept = f" A model trained so long on all rows is in {code(final)}." if final else ""
-    yield f"{best}{kept} The reports of the single runs are in their folders."
+    yield f"{best_of(steps)}{kept} The reports of the single runs are in their folders."
     yield f"## {code(found.primary)}"
-    yield "\n".join(_by_fold(found, folds))
+    *rows, mean, deviation = by_fold(found, folds)
+    mean = [f"**{text}**" if place in (0, 4) else text for place, text in enumerate(mean)]
+    yield "\n".join([table_row(HEADS), "|--:|--:|--:|--:|--:|---|--:|", *map(table_row, [*rows, mean, deviation])])
     yield HOW_OVER_FOLDS
+
+
+def best_of(steps: int) -> str:
+    """The median of the folds' best steps in words."""
+    if not steps:
+        return "In most folds nothing beat the base on dev."
+    return f"The median of the folds' best steps is {steps:,}."
 
 
 def _all(found: Crossed) -> Iterator[str]:
@@ -66,25 +76,26 @@ def _all(found: Crossed) -> Iterator[str]:
     yield "The p-values of all metrics but the primary one are adjusted together (Holm)."
 
 
-def _by_fold(found: Crossed, folds: Sequence[Fold]) -> Iterator[str]:
-    yield "| fold | items | baseline | tuned | change [95 % interval] | saved | best step |"
-    yield "|--:|--:|--:|--:|--:|---|--:|"
+def by_fold(found: Crossed, folds: Sequence[Fold]) -> list[list[str]]:
+    """The cells of a line for each fold, one for the mean and one for the deviation, under `HEADS`."""
+    rows = []
     for one in folds:
         values = [numbers.number(one.baseline), numbers.number(one.tuned), moved(one.change)]
-        yield table_row([str(one.number), f"{one.items:,}", *values, one.chosen, f"{one.best_step:,} of {one.steps:,}"])
+        rows.append([str(one.number), f"{one.items:,}", *values, one.chosen, f"{one.best_step:,} of {one.steps:,}"])
     mean = found.metrics[found.primary]
-    values = [numbers.number(_mean(side)) for side in (mean.baseline, mean.tuned)]
-    yield table_row(["**mean**", f"{found.counts.items:,}", *values, f"**{moved(mean.change)}**", "", ""])
-    yield table_row(["deviation", "", "", "", numbers.number(mean.deviation), "", ""])
+    values = [numbers.number(mean_of(side)) for side in (mean.baseline, mean.tuned)]
+    rows.append(["mean", f"{found.counts.items:,}", *values, moved(mean.change), "", ""])
+    return [*rows, ["deviation", "", "", "", numbers.number(mean.deviation), "", ""]]
 
 
 def _metrics(found: Crossed) -> Iterator[str]:
     yield "| metric | baseline | tuned | change [95 % interval] | deviation over folds | p |"
     yield "|---|--:|--:|--:|--:|--:|"
     for metric, one in found.metrics.items():
-        values = [numbers.number(_mean(one.baseline)), numbers.number(_mean(one.tuned)), moved(one.change)]
+        values = [numbers.number(mean_of(one.baseline)), numbers.number(mean_of(one.tuned)), moved(one.change)]
         yield table_row([code_cell(metric), *values, numbers.number(one.deviation), numbers.p_value(one.change.p)])
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_of(values: Sequence[float]) -> float:
+    """The mean of one value or more."""
     return sum(values) / len(values)

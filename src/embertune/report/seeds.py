@@ -19,6 +19,10 @@ HOW_OVER_SEEDS = (
 )
 
 
+#: What stands over the table of seeds.
+HEADS = ("seed", "baseline", "tuned", "change [95 % interval]", "p", "saved", "dev", "verdict")
+
+
 @dataclass(frozen=True)
 class Seed:
     """What the run of one seed came to: the primary metric after training, its change, and dev of what was saved."""
@@ -44,7 +48,9 @@ def _parts(found: Joint, seeds: Sequence[Seed], why: str) -> Iterator[str]:
     if found.primary is None:
         return
     yield f"## {code(found.primary)}"
-    yield "\n".join(_by_seed(found, seeds))
+    *rows, mean, deviation = by_seed(found, seeds)
+    mean = [f"**{text}**" if text and place != 1 else text for place, text in enumerate(mean)]
+    yield "\n".join([table_row(HEADS), "|--:|--:|--:|--:|--:|---|--:|---|", *map(table_row, [*rows, mean, deviation])])
     yield HOW_OVER_SEEDS
     yield "## All metrics"
     yield "\n".join(_metrics(found))
@@ -55,28 +61,17 @@ def _parts(found: Joint, seeds: Sequence[Seed], why: str) -> Iterator[str]:
         yield retention_table(found.retention)
 
 
-def _by_seed(found: Joint, seeds: Sequence[Seed]) -> Iterator[str]:
+def by_seed(found: Joint, seeds: Sequence[Seed]) -> list[list[str]]:
+    """The cells of a line for each seed, one for the mean and one for the deviation, under `HEADS`."""
     assert found.primary is not None
-    mean = found.change[found.primary]
-    yield "| seed | baseline | tuned | change [95 % interval] | p | saved | dev | verdict |"
-    yield "|--:|--:|--:|--:|--:|---|--:|---|"
-    before = numbers.number(found.baseline[found.primary])
+    mean, before = found.change[found.primary], numbers.number(found.baseline[found.primary])
+    rows = []
     for one in seeds:
-        yield table_row(
-            [
-                str(one.number),
-                before,
-                numbers.number(one.tuned),
-                moved(one.change),
-                numbers.p_value(one.change.p_value),
-                one.chosen,
-                numbers.number(one.dev),
-                one.verdict,
-            ]
-        )
-    cells = [numbers.number(found.tuned[found.primary]), moved(mean.change), numbers.p_value(mean.change.p_value)]
-    yield table_row(["**mean**", before, *(f"**{cell}**" for cell in cells), "", "", f"**{found.verdict}**"])
-    yield table_row(["deviation", "", "", numbers.number(mean.deviation), "", "", "", ""])
+        values = [numbers.number(one.tuned), moved(one.change), numbers.p_value(one.change.p_value)]
+        rows.append([str(one.number), before, *values, one.chosen, numbers.number(one.dev), one.verdict])
+    values = [numbers.number(found.tuned[found.primary]), moved(mean.change), numbers.p_value(mean.change.p_value)]
+    rows.append(["mean", before, *values, "", "", found.verdict])
+    return [*rows, ["deviation", "", "", numbers.number(mean.deviation), "", "", "", ""]]
 
 
 def _metrics(found: Joint) -> Iterator[str]:

@@ -228,7 +228,7 @@ def _line(axes: Axes, line: Line) -> None:
         up = [min(top, max(bottom, y)) for y in up]
     if line.bars:
         reach = [[y - end for y, end in zip(up, low, strict=True)], [end - y for y, end in zip(up, high, strict=True)]]
-        axes.errorbar(across, up, reach, capsize=4, clip_on=False, **style)
+        axes.errorbar(across, up, reach, capsize=4, clip_on=False, elinewidth=line.look.width or 1.25, **style)
         return
     if line.spread:
         axes.fill_between(across, low, high, color=style["color"], alpha=0.16, linewidth=0)
