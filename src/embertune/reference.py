@@ -23,7 +23,7 @@ from embertune.recipe.losses import LOSSES, LossRow, Sampler
 from embertune.recipe.measured import MEASURED
 from embertune.recipe.optimizers import OPTIMIZERS
 from embertune.recipe.options import Option
-from embertune.recipe.ready import READY
+from embertune.recipe.ready import READY, WORTH, WORTH_PAIRED
 from embertune.recipe.rules import RANGES, RULES, Facts
 from embertune.recipe.schedules import SCHEDULES
 from embertune.recipe.searchable import UNSEARCHABLE
@@ -173,8 +173,15 @@ def to_rules() -> str:
 
 def to_space() -> str:
     """The ready space of a search, as it stands in docs/guide.md."""
-    rows = ((f"`{row.setting}`", row.when.words, row.words, row.source) for row in READY)
+    told = {row.setting: row.words for row in READY}
+    told["train.loss"] += f": {_losses_tried()}"
+    rows = ((f"`{row.setting}`", row.when.words, told[row.setting], row.source) for row in READY)
     return _table(("setting", "when", "is tried", "source"), rows)
+
+
+def _losses_tried() -> str:
+    worth = {**WORTH, "classes that fill batches of pairs": WORTH_PAIRED}
+    return "; ".join(f"{shape} {', '.join(f'`{name}`' for name in names)}" for shape, names in worth.items())
 
 
 def _searched() -> str:

@@ -274,10 +274,11 @@ def test_a_point_takes_along_what_it_leaves_without_effect() -> None:
     )
     point = {"train.loss": "triplet", "train.schedule": "linear", "train.freeze": None, "train.loss_options.scale": 9.0}
     train = with_point(own, point).train
-    assert train.loss_options is not None
-    assert (train.loss_options.scale, train.loss_options.margin) == (None, 0.1)
+    assert train.loss_options is None  # a margin of cosines under one loss is none of another
     assert (train.known_positives, train.guide, train.schedule_options, train.unfreeze) == ("auto", None, None, None)
     assert train.prefix_cache == "auto"
+    same = {"train.loss": RANKING, "train.loss_options.scale": 9.0}
+    assert with_point(own, same) == replace(own, {"train.loss_options.scale": 9.0})
     assert with_point(own, {}) == own
 
 

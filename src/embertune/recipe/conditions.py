@@ -134,14 +134,16 @@ def rank(setting: str) -> int:
 def pointed(raw: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe as it is written, with the settings of `point` that apply; what then has no effect is taken out.
 
-    It is not checked. A loss that is chosen lets `auto` decide anew what becomes of known positives, where that was
-    null.
+    It is not checked. Options that were written for one loss, schedule or optimizer are not those of another. A loss
+    that is chosen lets `auto` decide anew what becomes of known positives, where that was null.
     """
     made = dict(raw)
     for setting in sorted(point, key=rank):
-        built = _built(made)
+        built, value = _built(made), point[setting]
         if built is None or applies(setting, built):
-            made = overridden(made, {setting: point[setting]})
+            made = overridden(made, {setting: value})
+        if built is not None and setting in TABLES and value_at(built, setting) != value:
+            made = overridden(made, {f"{setting}_options": None})
     built = _built(made)
     if built is None:
         return made

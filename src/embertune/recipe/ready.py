@@ -5,7 +5,7 @@ What guidance decides is read (`decided`), never decided again: a range lies aro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,18 +176,12 @@ def _trained(facts: Facts, recipe: Recipe) -> int:
     return facts.blocks - (layers if isinstance(layers, int) else 0)
 
 
-def _in_words(worth: Mapping[str, Sequence[LossName]], paired: Sequence[LossName]) -> str:
-    told = {**worth, "classes that fill batches of pairs": paired}
-    named = {shape: ", ".join(f"`{name}`" for name in names) for shape, names in told.items()}
-    return "; ".join(f"{shape}: {names}" for shape, names in named.items())
-
-
 ALWAYS = When("always", lambda _facts, _recipe: True)
 READY: tuple[Row, ...] = (
     Row(
         "train.loss",
         When("triplets, scores, labels and classes", lambda f, r: len(losses_worth(f, r)) > 1),
-        _in_words(WORTH, WORTH_PAIRED),
+        "those worth trying on such rows",
         _loss,
         "the table of losses; classes: " + MEASURED,
     ),

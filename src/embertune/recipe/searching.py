@@ -84,16 +84,18 @@ class SearchSection(Section):
 
 
 def rows_of_trial(search: SearchSection | None, rows: int) -> tuple[int | None, str]:
-    """How many of the training `rows` a trial takes, None for all, and why.
-
-    Halving ends most trials early, so that twenty on a tenth cost less than two runs on all rows.
-    """
+    """How many of the training `rows` a trial takes, None for all, and why: twenty on a tenth are two runs on all."""
     asked = search.rows if search is not None else "auto"
     if asked == "auto":
         if rows <= ALL_ROWS:
             return None, f"{rows:,} rows: all, as fewer say little about a recipe"
-        number = max(ALL_ROWS, round(TENTH * rows))
-        return number, f"a tenth of {rows:,} rows, at least {ALL_ROWS:,}: twenty trials cost two full runs or less"
+        tenth = round(TENTH * rows)
+        if tenth >= ALL_ROWS:
+            return (
+                tenth,
+                f"a tenth of {rows:,} rows: twenty trials cost two full runs, fewer where they are ended early",
+            )
+        return ALL_ROWS, f"{rows:,} rows: {ALL_ROWS:,} of them, as fewer say little about a recipe"
     number = max(2, round(asked * rows)) if isinstance(asked, float) else asked
     if number >= rows:
         return None, f"search.rows: {asked}, and there are {rows:,}: all"
