@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,13 +31,14 @@ from embertune.report.plots import (
     Axis,
     Bins,
     Line,
+    Look,
     Mark,
     Plot,
     as_csv,
     csv_link,
     numbers_of,
 )
-from embertune.report.svg import draw
+from embertune.report.svg import draw, log_ticks
 from tests.report import made
 
 RISING = [(float(n), n / 10) for n in range(11)]
@@ -118,6 +120,34 @@ def test_the_numbers_of_a_plot_are_a_table() -> None:
     assert len(rows) == 12
     rows = list(csv.reader(io.StringIO(as_csv(numbers_of(plot(bins=[BINS], lines=[]))))))
     assert rows[1:] == [["together", "0", "0.5", "1", "25"], ["together", "0.5", "1", "3", "75"]]
+
+
+def test_marks_are_told_apart_and_none_leaves_the_plot() -> None:
+    marks = [Line("far", Look("accent", 0, marker="o"), [(5.0, -40.0), (6.0, 1.0)])]
+    nothing = [Line("failed", Look("against", 0, marker="x"), [(3.0, math.nan)], at_foot=True)]
+    bare = plot(marks=(), ring=None, level=None, notes=(), lines=[*marks, *nothing])
+    bare = replace(bare, y=Axis("y", (0.0, 2.0)))
+    (drawing,) = draw([bare])
+    ups = [float(found) for found in re.findall(r'<use [^>]*y="([-\d.]+)"[^>]*stroke: var\(--a', drawing)]
+    assert len(ups) == 3
+    assert all(0 < up < 240 for up in ups)
+    assert as_csv(numbers_of(bare)).splitlines()[1:] == ["far,5,-40,,", "far,6,1,,", "failed,3,,,"]
+
+
+def test_names_stand_along_an_axis_and_in_the_numbers() -> None:
+    bare = replace(plot(marks=()), x=Axis("x", (-1, 11), names={1.0: "linear", 2.0: "$co_{s}$ " + 30 * "x"}))
+    labels = re.findall(r"<text [^>]*>([^<]*)", draw([bare])[0])
+    assert "linear" in labels
+    assert any(label.startswith("$co_{s}$ xx") and label.endswith("…") for label in labels)
+    assert [row.split(",")[1] for row in as_csv(numbers_of(bare)).splitlines()[1:4]] == ["0", "linear", bare.x.names[2]]
+
+
+@given(st.floats(1e-8, 1e5), st.floats(1.01, 1e6))
+def test_a_logarithmic_axis_has_some_round_numbers_between_its_ends(low: float, times: float) -> None:
+    found = log_ticks(low, low * times)
+    assert 2 <= len(found) <= 6
+    assert found == sorted(set(found))
+    assert all(low <= value <= low * times for value in found)
 
 
 def test_the_link_to_the_numbers_holds_them() -> None:
