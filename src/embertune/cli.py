@@ -83,12 +83,11 @@ def _search(commands: Any) -> None:
 
 
 def _crossval(commands: Any) -> None:
-    cross = _command(
-        commands, "crossval", crossval_command, "train once for each fold of the rows, each measured on its fold"
-    )
+    cross = _command(commands, "crossval", crossval_command, "train once for each fold of the rows, measured on it")
     _recipe_options(cross)
     cross.add_argument("--out", metavar="DIR", help="the folder for all folds (default: runs/NAME-folds)")
     cross.add_argument("--folds", type=int, default=5, metavar="K", help="how many folds (default: 5)")
+    cross.add_argument("--dry-run", action="store_true", help="show the folds and what they would take; no training")
     cross.add_argument(
         "--final", action="store_true", help="train on all rows as well, for the median of the folds' best steps"
     )
@@ -252,12 +251,14 @@ def crossval_command(options: argparse.Namespace) -> None:
     """Train and measure fold by fold."""
     recipe, terminal = _recipe(options), _terminal(options)
     terminal.hello()
-    from embertune.crossval import cross_validate
+    from embertune.crossval import cross_validate, foresee
 
+    more = {"final": options.final, "learning_curve": options.learning_curve, "watch": terminal}
+    if options.dry_run:
+        terminal.preview(foresee(recipe, options.folds, **more))
+        return
     with terminal:
-        out = options.out or f"runs/{_name(options)}-folds"
-        more = {"final": options.final, "learning_curve": options.learning_curve}
-        found = cross_validate(recipe, out, options.folds, **more, watch=terminal)
+        found = cross_validate(recipe, options.out or f"runs/{_name(options)}-folds", options.folds, **more)
     terminal.crossed(found)
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, cast
 
+from embertune.data.keyed import named
+from embertune.data.prepare import prepare
+from embertune.dryrun import Preview, dry_run
 from embertune.errors import Problem, RecipeError, RunFolderError
 from embertune.evaluate.folds import Crossed, Growth, crossed, growth
 from embertune.recipe import Recipe, replace
@@ -102,6 +105,31 @@ def cross_validate(  # noqa: PLR0913 a public entry: what is asked for beside th
     return found
 
 
+def foresee(
+    recipe: Recipe, folds: int = 5, *, final: bool = False, learning_curve: bool = False, watch: Watcher | None = None
+) -> Preview:
+    """What `cross_validate` would do: the rows of every run, and an estimate of all from the first fold.
+
+    The final model is taken to train as long as a fold does. Nothing is written but tokens.
+    """
+    if problems := list(_problems(recipe, folds, learning_curve=learning_curve)):
+        raise RecipeError(problems, "crossval")
+    shares = SHARES if learning_curve else ()
+    recipes = recipes_of(recipe, folds, shares)
+    rows = {name: {side: len(held) for side, held in named(prepare(one).sides)} for name, one in recipes.items()}
+    *parts, whole = [dry_run(recipes[name_of(1, folds, share)], watch or Silent()) for share in (*shares, None)]
+    each = [one.estimate for one in (*parts, whole)]
+    more = whole.estimate if final else None
+    seconds, disk = (sum(getattr(one, of) for one in each) for of in ("seconds", "disk"))
+    together = dataclasses.replace(
+        whole.estimate,
+        seconds=folds * seconds + (more.seconds if more else 0.0),
+        disk=folds * disk + (more.disk if more else 0.0),
+        several=f"{folds} folds{', fewer on parts of their rows' if parts else ''}",
+    )
+    return dataclasses.replace(whole, estimate=together, runs=rows)
+
+
 def _problems(recipe: Recipe, folds: int, *, learning_curve: bool) -> Iterator[Problem]:
     """What of a recipe cannot be, where every row is to be test once."""
     data = recipe.data
@@ -109,6 +137,8 @@ def _problems(recipe: Recipe, folds: int, *, learning_curve: bool) -> Iterator[P
         yield Problem("folds", f"found {folds}", "ask for at least 2")
     if data.test != "auto":
         yield Problem("data.test", f"found {data.test}, and each fold is the test set of a run", "leave it out")
+    if not recipe.evaluate.test:
+        yield Problem("evaluate.test", "found false, and each fold is measured on its rows", "leave it out")
     if data.fold is not None:
         yield Problem("data.fold", f"found {data.fold}, and all folds are run", "leave it out")
     if learning_curve and data.subset is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Estimate:
     """What a run would take: steps, seconds, bytes at the peak, on disk, and of frozen layers' states in the cache.
 
     `checkpoints` are at most so many bytes more on disk, while training goes on. `looks` says what looking at dev
-    takes; empty without dev. With several `seeds`, `steps` are those of one, seconds and disk of all together.
+    takes; empty without dev. Of `several` runs, such as 3 seeds, `steps` are those of one, seconds and disk of all.
     """
 
     steps: int
@@ -43,30 +43,32 @@ class Estimate:
     states: float = 0.0
     looks: str = ""
     checkpoints: float = 0.0
-    seeds: int = 1
+    several: str = ""
 
     def lines(self) -> list[tuple[str, str]]:
         """For people to read."""
         kept = f", {self.states / 2**20:,.0f} MiB of states of frozen layers in the cache" if self.states else ""
         more = f", and {self.checkpoints / 2**20:,.0f} MiB of checkpoints until it is finished"
-        several = f" for each of {self.seeds} seeds" if self.seeds > 1 else ""
+        where = "all run folders" if self.several else "the run folder"
+        several = f" for each of {self.several}" if self.several else ""
         return [
             ("steps", f"{self.steps:,}{several}"),
             *([("dev", self.looks)] if self.looks else []),
-            ("time", f"about {_rough(self.seconds)}, training and measuring{several and ', all seeds together'}"),
+            ("time", f"about {_rough(self.seconds)}, training and measuring{several and ', all of them together'}"),
             ("memory", f"about {self.memory / 2**30:.1f} GiB beside the program itself"),
-            ("disk", f"about {self.disk / 2**20:,.0f} MiB in the run folder{more if self.checkpoints else ''}{kept}"),
+            ("disk", f"about {self.disk / 2**20:,.0f} MiB in {where}{more if self.checkpoints else ''}{kept}"),
         ]
 
 
 @dataclass(frozen=True)
 class Preview:
-    """Everything a dry run shows."""
+    """Everything a dry run shows. Of a cross-validation `runs` has the rows of each side, by the run's folder."""
 
     recipe_yaml: str
     rows: list[dict[str, str]]
     layers: tuple[LayerLine, ...]
     estimate: Estimate
+    runs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def as_record(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -90,7 +92,8 @@ def dry_run(recipe: Recipe, watch: Watcher, seeds: int = 1) -> Preview:
 
 def times(one: Estimate, seeds: int) -> Estimate:
     """What so many runs take, one after the other."""
-    return replace(one, seconds=one.seconds * seeds, disk=one.disk * seeds, seeds=seeds)
+    several = f"{seeds} seeds" if seeds > 1 else ""
+    return replace(one, seconds=one.seconds * seeds, disk=one.disk * seeds, several=several)
 
 
 def estimate(planned: Plan) -> Estimate:

@@ -242,6 +242,11 @@ class Terminal:
             self.console.print(row_table(row))
         self.console.print("[bold]layers[/]")
         self.console.print(layer_screen(preview.layers, indent=2))
+        if preview.runs:
+            self.console.print("[bold]runs[/]")
+        for name, rows in preview.runs.items():
+            sides = ", ".join(f"{count:,} {side}" for side, count in rows.items())
+            self.console.print(f"  {name:<22} {sides}", markup=False)
         self.console.print("[bold]estimate[/]")
         for name, value in preview.estimate.lines():
             self.console.print(f"  {name:<10} {value}", markup=False)
