@@ -98,6 +98,8 @@ def test_a_value_that_is_far_worse_than_all_others_does_not_stretch_the_axis(low
     assert plot.y.ends[1] - plot.y.ends[0] < 0.02
     assert beyond(plot)
     (usual,) = slice_plots(found([*values, 0.9 * sign], [float(n) for n in range(13)], lower=lower))
+    (flat,) = slice_plots(found([0.5] * 12 + [0.4], [float(n) for n in range(13)], lower=lower))
+    assert not beyond(flat)
     assert not beyond(usual)  # a value that is far better is what was looked for
 
 

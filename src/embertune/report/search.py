@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from embertune.report import numbers
 from embertune.report.drawing import table
@@ -16,7 +16,6 @@ from embertune.report.seeds import HOW_OVER_SEEDS, moved, table_row
 from embertune.report.shown import begun, code, code_cell, fenced, prose, shortened
 from embertune.report.sparks import sparkline
 from embertune.report.trials import (
-    ON_PARTS,
     ORIGINS,
     Against,
     against,
@@ -26,6 +25,7 @@ from embertune.report.trials import (
     caution,
     columns,
     counted,
+    on_parts,
     ordered,
     settings_of,
     untested,
@@ -50,7 +50,6 @@ def to_html(found: Searched) -> str:
     learning = learning_plot(found)
     course = drawn([history_plot(found), *([learning] if learning else [])])
     slices = drawn(slice_plots(found))
-    named = {one.what: _sets(one) for one in measured}
     page = template("search.html").render(
         found=found,
         sign=SIGNS.get(found.gain.verdict, "") if found.gain else "",
@@ -58,15 +57,15 @@ def to_html(found: Searched) -> str:
         confirmed=confirmed,
         differing=paths,
         measured=measured,
-        main=table([(f"against {what}", "", main) for what, (main, _) in named.items()]),
-        further=table([(f"against {what}", "", rest) for what, (_, rest) in named.items() if rest]),
+        main=table(_sets(measured, primary=True)),
+        further=table(_sets(measured, primary=False)),
         how=HOW_OVER_SEEDS,
         before=BEFORE,
         confirmed_how=CONFIRMED,
         untested=untested(found),
         course=course,
         slices=slices,
-        beyond=any(beyond(one.plot) for one in (*course, *slices)),
+        beyond=any(beyond(one.plot) for one in slices),
         varied=varied(found),
         most=max(found.importance.values(), default=0.0) or 1.0,
         shares=csv_link([("setting", "share"), *found.importance.items()]),
@@ -76,17 +75,20 @@ def to_html(found: Searched) -> str:
         won=won(found),
         origins=ORIGINS,
         marks=list(LOOKS.items()),
-        on_parts=ON_PARTS,
+        on_parts=on_parts(found),
         run=RUN,
     )
     return page.rstrip() + "\n"
 
 
-def _sets(one: Against) -> tuple[list[Row], list[Row]]:
-    """What the main table shows of a comparison, and the rest."""
-    rows = [row for group in one.groups for row in (*group.main, *group.further)]
-    main = [row for row in rows if row.primary]
-    return main, [row for row in rows if not row.primary]
+def _sets(measured: Sequence[Against], primary: bool) -> list[tuple[str, str, list[Row]]]:
+    """What the winner was held against, by test set: the primary metric of each, or all others."""
+    sets = [
+        (f"against {one.what}", group.name, [row for row in (*group.main, *group.further) if row.primary == primary])
+        for one in measured
+        for group in one.groups
+    ]
+    return [one for one in sets if one[2]]
 
 
 def to_markdown(found: Searched) -> str:
@@ -107,7 +109,8 @@ def to_markdown(found: Searched) -> str:
 def _answer(found: Searched) -> Iterator[str]:
     yield "# Search"
     yield f"**{prose(begun(found.answer)).rstrip('.')}.**"
-    yield f"{begun(counted(found))}. The base has {numbers.number(found.base)} {code(found.metric)} on dev. {ON_PARTS}"
+    base = f"The base has {numbers.number(found.base)} {code(found.metric)} on dev."
+    yield f"{begun(counted(found))}. {base} {on_parts(found)}"
 
 
 def _confirmed(found: Searched) -> Iterator[str]:
@@ -120,7 +123,6 @@ def _confirmed(found: Searched) -> Iterator[str]:
     lines = [table_row(["", *names]), "|---|" + "--:|" * len(names)]
     lines.append(table_row([f"dev {code_cell(found.metric)}, mean", *(numbers.number(c.one.mean) for c in confirmed)]))
     lines.append(table_row(["of each seed", *(by_seed(one.one) for one in confirmed)]))
-    lines.append(table_row(["trial", *(str(one.one.trial) for one in confirmed)]))
     for place, path in enumerate(paths):
         lines.append(table_row([code_cell(path), *(code_cell(one.cells[place]) for one in confirmed)]))
     yield "\n".join(lines)

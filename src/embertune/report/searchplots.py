@@ -201,7 +201,7 @@ def _ends(found: Searched, values: Sequence[float]) -> tuple[float, float] | Non
         return None
     low, _, high = quantiles(up, n=4)
     kept = [value for value in up if value >= low - _APART * (high - low)]
-    if len(kept) == len(up) or kept[0] == kept[-1]:
+    if len(kept) == len(up) or low == high:
         return None
     room = 0.08 * (kept[-1] - kept[0])
     ends = (kept[0] - room, kept[-1] + room)

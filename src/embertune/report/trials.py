@@ -17,11 +17,6 @@ from embertune.report.tried import Candidate, Searched, State, Tried
 FEW = 10
 #: What the trials are that were not proposed.
 ORIGINS: Mapping[str, str] = {"recipe": "the recipe as written", "defaults": "the defaults", "proposed": ""}
-#: How the values of trials are to be read.
-ON_PARTS = (
-    "Pruned trials were ended early, being behind others. Values of trials are the best on dev of a training; they "
-    "chose the candidates, and prove nothing."
-)
 
 
 @dataclass(frozen=True)
@@ -85,6 +80,13 @@ def counted(found: Searched) -> str:
     took = numbers.duration(sum(trial.seconds for trial in found.tried))
     trials = "one trial" if len(found.tried) == 1 else f"{len(found.tried)} trials"
     return f"{trials} on {rows}: {', '.join(became)}; {took} in all"
+
+
+def on_parts(found: Searched) -> str:
+    """How the values of trials are to be read."""
+    pruned = any(trial.state == "pruned" for trial in found.tried)
+    early = "Pruned trials were ended early, being behind others. " if pruned else ""
+    return f"{early}Values of trials are the best on dev of a training; they chose the candidates, and prove nothing."
 
 
 def caution(found: Searched) -> str:
