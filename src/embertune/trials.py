@@ -84,9 +84,10 @@ def ground_of(recipe: Recipe, data: Data, known: Mapping[str, Measured], watch: 
     fixed |= {path: one.value for path, one in measured.items() if path in ("train.precision",)}
     base = vary(named(recipe, resolved), {**fixed, "guard.metric": metric})
     dimensions = space_of(recipe, resolved, facts)
-    decided = vary(plain, dict(data.settings))
-    default = _without(decided, [one.setting for one in dimensions])
-    points = [point_of(dimensions, decide(one, facts).recipe) for one in (decided, default)]
+    default = _without(vary(plain, dict(data.settings)), [one.setting for one in dimensions])
+    if plain.model.dropout == "auto":
+        default = vary(default, {"model.dropout": resolved.model.dropout})  # the model's own
+    points = [point_of(dimensions, one) for one in (resolved, decide(default, facts).recipe)]
     dimensions = widened(dimensions, points)
     own, defaults = (with_point(base, point) for point in points)
     first: tuple[tuple[Origin, Point], ...] = (("defaults", points[1]),)
@@ -119,13 +120,15 @@ def trial_recipe(ground: Ground, settings: Mapping[str, Any]) -> Recipe:
         "guard.budget": None,
         "guard.items": ENOUGH,
         "train.keep_general": None,
+        "evaluate.retention": None,
+        "report.examples": False,
     }
     return vary(unread(recipe), leaves)
 
 
 def unread(recipe: Recipe) -> Recipe:
-    """The recipe of a run that reads nothing of test, and of which nobody looks at the report."""
-    nothing = {"evaluate.retention": None, "evaluate.primary": "auto", "train.report_to": (), "report.examples": False}
+    """The recipe of a run that reads nothing of test, and that no tracker follows."""
+    nothing = {"evaluate.primary": "auto", "train.report_to": ()}
     return vary(recipe, nothing if recipe.data.test == "none" else {**nothing, "evaluate.test": False})
 
 
