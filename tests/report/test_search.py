@@ -40,7 +40,6 @@ PAGES = {
     "long": made_search.searched(200),
     "untested": made_search.searched(gain=None, over_base=None),
     "defaults": made_search.searched(gain=None, winner="defaults", answer="the defaults are as good"),
-    "lower": made_search.searched(lower=True),
     "one": _one(),
     "failed": _all_failed_but_one(),
 }
@@ -128,7 +127,6 @@ def test_all_trials_are_there_with_their_settings_and_what_failed_with_its_error
 def test_few_finished_trials_are_no_ground_for_shares() -> None:
     assert "hold them for hints" not in text_of("calm")
     few = replace(PAGES["calm"], tried=PAGES["calm"].tried[:8])
-    assert "hold them for hints" in to_html(few)
     assert "hold them for hints" in to_markdown(few)
     assert "too few to say what each setting explains" in text_of("failed")
     assert "One trial was finished" in to_markdown(PAGES["failed"])
