@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 import embertune as et
+from embertune.cli import main
 from embertune.confirm import Gain, wanted
 from embertune.errors import RecipeError, RunFolderError, TrainingError
 from embertune.evaluate.bootstrap import Change
@@ -143,6 +144,18 @@ def test_the_terminal_says_who_won_and_where_it_is(found: et.Found) -> None:
     assert all(str(path) in screen.getvalue() for path in (found.recipe, found.model, found.report))
     assert found.searched.answer in screen.getvalue()
     assert f"▲ {found.searched.winner}" in screen.getvalue()
+
+
+def test_a_dry_run_shows_the_space_and_what_all_runs_would_take(
+    recipe: et.Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe, {}), encoding="utf-8")
+    words = ["search", str(tmp_path / "recipe.yaml"), "--trials", "7", "--seeds", "2", "--dry-run"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "train.learning_rate: 0.0001, 0.005, 5e-05" in shown
+    assert "4 for each of 7 trials, and 4 for each of 8 runs on all rows" in shown
+    assert not (tmp_path / "out").exists()
 
 
 # Going on

@@ -5,6 +5,7 @@ A map over recipes: each trial and each run on all rows is an ordinary run in a 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import re
@@ -21,6 +22,7 @@ from pydantic_core import to_jsonable_python
 
 from embertune.apart import Worker
 from embertune.confirm import (
+    BEST,
     DEFAULTS,
     Gain,
     best_of,
@@ -33,6 +35,7 @@ from embertune.confirm import (
     wanted,
     without_model,
 )
+from embertune.dryrun import Preview, dry_run
 from embertune.engine.published import locked
 from embertune.errors import Problem, RecipeError, RunFolderError
 from embertune.plan import inputs, read
@@ -59,7 +62,7 @@ from embertune.rundir import (
     write_text,
 )
 from embertune.study import Study
-from embertune.trials import Ground, Stop, base_of, ground_of, make_trial, refuse_failures
+from embertune.trials import Ground, Stop, base_of, ground_of, make_trial, refuse_failures, trial_recipe, unread
 from embertune.watch import Silent, Watcher
 
 #: Seconds until trials of others are looked at again.
@@ -141,6 +144,31 @@ def search(  # noqa: PLR0913 a public entry: what is asked for beside the recipe
     finally:
         lock.release()
     return found
+
+
+def foresee(recipe: Recipe, trials: int = 20, *, seeds: int = 3, watch: Watcher | None = None) -> Preview:
+    """What `search` would do: the space, as notes, the defaults as a trial, and an estimate of all runs.
+
+    The estimate is an upper end: no trial is ended early, and none has fewer passes than the defaults.
+    """
+    watch = watch or Silent()
+    if problems := _problems(trials, seeds, 1, None):
+        raise RecipeError(problems, "search")
+    ground = ground_of(recipe, read(vary(recipe, {"search": None}), None, watch), {}, watch)
+    for one in ground.space.dimensions:
+        watch.note(f"{one.setting}: {one}")
+    settings = dict(ground.space.first)["defaults"]
+    trial = dry_run(trial_recipe(ground, settings), Silent())
+    whole = dry_run(unread(with_point(ground.space.base, settings)), Silent())
+    each, runs = whole.estimate, (BEST + 1) * seeds
+    together = dataclasses.replace(
+        trial.estimate,
+        seconds=trials * trial.estimate.seconds + runs * each.seconds,
+        memory=max(trial.estimate.memory, each.memory),
+        disk=runs * each.disk,
+        several=f"{trials} trials, and {each.steps:,} for each of {runs} runs on all rows",
+    )
+    return dataclasses.replace(whole, recipe_yaml=trial.recipe_yaml, estimate=together)
 
 
 def _problems(trials: int, seeds: int, processes: int, hours: float | None) -> list[Problem]:
