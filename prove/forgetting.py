@@ -155,7 +155,7 @@ def main(seeds: Sequence[int]) -> None:
             print(f"  {name:20} dev {state['dev']:.4f}", *told, flush=True)
     runs = runs_of(RESULTS).values()
     for name in next(iter(runs))["states"]:
-        several = [run["states"][name] for run in runs]
+        several = [run["states"][name] for run in runs if name in run["states"]]
         means = {of: float(np.mean([one[of]["change"] for one in several])) for of in several[0] if of != "dev"}
         print(name, {of: f"{mean:+.4f}" for of, mean in means.items()}, flush=True)
 

@@ -329,3 +329,17 @@ def test_a_plain_run_refuses_a_recipe_for_a_search(recipe: et.Recipe, tmp_path: 
     with pytest.raises(RecipeError, match="search"):
         run(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_two_commands_begun_together_make_one_search(recipe: et.Recipe, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe, {}), encoding="utf-8")
+    words = ["search", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "out"), "--trials", "2", "--seeds", "2"]
+    both = [
+        subprocess.Popen([sys.executable, "-m", "embertune", *words, "--json"], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [json.loads(process.communicate()[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert told[0] == told[1]
+    assert [one["number"] for one in told[0]["tried"]] == [0, 1]
+    assert {one["state"] for one in told[0]["tried"]} == {"complete"}

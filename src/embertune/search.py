@@ -68,6 +68,8 @@ from embertune.watch import Silent, Watcher
 #: Seconds until trials of others are looked at again.
 _WAIT = 1.0
 _READER = TypeAdapter(Searched)
+#: Held by the one process that begins or ends a search.
+_FINISH = "finish.lock"
 #: What a search of which nothing but its manifest was being written leaves when it is killed.
 _HALF = re.compile(rf"\.{re.escape(MANIFEST)}\.[a-z0-9_]{{8}}")
 
@@ -122,7 +124,8 @@ def search(  # noqa: PLR0913 a public entry: what is asked for beside the recipe
     data = read(vary(recipe, {"search": None}), None, watch)
     asked = Asked(recipe, inputs(data, None))
     ground = ground_of(recipe, data, _known(out, asked), watch)
-    _claim(out, asked, ground)
+    if (binding := _claim(out, asked, ground)) != ground.measured:
+        ground = ground_of(recipe, data, binding, watch)  # another process was first
     study = Study(out, recipe.seed)
     watch.stage("search", f"{trials} trials on {ground.rows or ground.of:,} of {ground.of:,} rows ({ground.why})")
     _make_trials(study, ground, trials, processes, hours, watch)
@@ -130,7 +133,7 @@ def search(  # noqa: PLR0913 a public entry: what is asked for beside the recipe
     jobs = jobs_of(candidates, ground, out, seeds)
     _side_by_side(processes, lambda worker, stop: make_runs(jobs, worker, stop, watch))
     with told_plainly(out):
-        lock = locked(out / "finish.lock", alone=True)  # of several processes one reads test, others what it found
+        lock = locked(out / _FINISH, alone=True)  # of several processes one reads test, others what it found
     assert lock is not None
     try:
         confirmed = on_dev(candidates, jobs, ground, watch)
@@ -141,6 +144,8 @@ def search(  # noqa: PLR0913 a public entry: what is asked for beside the recipe
         found = Found(out, _told(study, ground, confirmed, winner, gain), model_of(winner, ground, out))
         _keep(found)
         forget_losers(confirmed, winner, out)
+        if study.all_ended():
+            _tidy(out)
     finally:
         lock.release()
     return found
@@ -230,7 +235,7 @@ def _known(out: Path, asked: Asked) -> dict[str, Measured]:
     """What the search in `out` measured when it began; RunFolderError where `out` holds anything but this search."""
     with told_plainly(out):
         names = [path.name for path in out.iterdir()] if out.is_dir() else []
-    if not [name for name in names if not _HALF.fullmatch(name)]:
+    if not [name for name in names if name != _FINISH and not _HALF.fullmatch(name)]:
         return {}
     kept = read_json(out / MANIFEST) if MANIFEST in names else {}
     if "search" not in kept:
@@ -242,14 +247,18 @@ def _known(out: Path, asked: Asked) -> dict[str, Measured]:
     return from_record(kept["measured"])
 
 
-def _claim(out: Path, asked: Asked, ground: Ground) -> None:
+def _claim(out: Path, asked: Asked, ground: Ground) -> dict[str, Measured]:
+    """Make `out` the folder of this search, or find that it is; what was measured when it began."""
     with told_plainly(out):
         out.mkdir(parents=True, exist_ok=True)
-        lock = locked(out / "finish.lock", alone=True)
+        lock = locked(out / _FINISH, alone=True)
     assert lock is not None
-    if not (out / MANIFEST).is_file():
-        write_json(out / MANIFEST, {"search": asked.as_record(), "measured": as_record(ground.measured)})
-    lock.release()
+    try:
+        if not (out / MANIFEST).is_file():
+            write_json(out / MANIFEST, {"search": asked.as_record(), "measured": as_record(ground.measured)})
+        return _known(out, asked)
+    finally:
+        lock.release()
 
 
 def _measured_before(out: Path, winner: Candidate, confirmed: Sequence[Candidate]) -> Gain | None:
@@ -326,5 +335,9 @@ def _keep(found: Found) -> None:
         write_text(found.out / name, text)
     write_json(found.out / FACTS, to_jsonable_python(searched, inf_nan_mode="strings"))
     write_json(found.out / METRICS, found.as_record())
-    for claim in found.out.glob("**/*.claim"):
+
+
+def _tidy(out: Path) -> None:
+    """Remove what said who works on what: nobody does."""
+    for claim in out.glob("**/*.claim"):
         claim.unlink(missing_ok=True)
