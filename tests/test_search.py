@@ -331,6 +331,12 @@ def test_a_plain_run_refuses_a_recipe_for_a_search(recipe: et.Recipe, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+def test_once_the_time_is_over_no_trial_is_begun(found: et.Found, recipe: et.Recipe, tmp_path: Path) -> None:
+    shutil.copytree(found.out, tmp_path / "out")
+    again = et.search(recipe, tmp_path / "out", 9, seeds=2, hours=1e-9)
+    assert again.searched == found.searched
+
+
 def test_two_commands_begun_together_make_one_search(recipe: et.Recipe, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe, {}), encoding="utf-8")
     words = ["search", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "out"), "--trials", "2", "--seeds", "2"]

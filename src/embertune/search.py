@@ -114,7 +114,7 @@ def search(  # noqa: PLR0913 a public entry: what is asked for beside the recipe
     defaults, are then trained on all rows with so many `seeds`, from `train.seed` upwards. The winner on dev is
     measured on test beside the defaults. Runs are made in processes of their own, so many at a time as `processes`
     says, and the same call from other processes, also on other machines that share the folder, works on the same
-    search. After `hours` no trial is begun. The same call again goes on where it stopped; more trials go on from those
+    search. After `hours` no trial is begun but the first ones. The same call again goes on where it stopped; more trials go on from those
     there are. With one process, the same recipe, rows and seed lead to the same winner.
     Raises `EmbertuneError` for all that a user can put right.
     """
@@ -194,7 +194,7 @@ def _make_trials(study: Study, ground: Ground, most: int, processes: int, hours:
 
     def make(worker: Worker, stop: Stop) -> None:
         while not stop():
-            trial = study.claim(most if time.monotonic() < until else 0, ground.space)
+            trial = study.claim(most if time.monotonic() < until else len(ground.space.first), ground.space)
             if trial is not None:
                 try:
                     watch.stage("trial", f"{trial.number}: {in_a_line(trial.settings)}")

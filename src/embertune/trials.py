@@ -37,6 +37,8 @@ from embertune.watch import Watcher
 LOOKS = 4
 #: What the guidance decides from the number of rows: trials have what is right for all rows, not for theirs.
 _BY_ROWS = ("train.batch_size", "train.epochs", "train.learning_rate")
+#: What is measured for each run by itself, since it hangs on batches and frozen layers.
+_BY_RUN = ("train.chunk", "train.prefix_cache")
 #: Failed trials in a row after which a search ends: what they say is not chance.
 FAILURES = 5
 Stop = Callable[[], bool]
@@ -81,7 +83,7 @@ def ground_of(recipe: Recipe, data: Data, known: Mapping[str, Measured], watch: 
     )
     measured = planned.resolved.measured
     fixed = {path: get(resolved, path) for path in _BY_ROWS if get(plain, path) == "auto"}
-    fixed |= {path: one.value for path, one in measured.items() if path in ("train.precision",)}
+    fixed |= {path: one.value for path, one in measured.items() if path not in _BY_RUN}
     base = vary(named(recipe, resolved), {**fixed, "guard.metric": metric})
     dimensions = space_of(recipe, resolved, facts)
     default = _without(vary(plain, dict(data.settings)), [one.setting for one in dimensions])

@@ -15,7 +15,7 @@ Kind = Literal["log", "uniform", "whole", "choice"]
 #: What may stand at a setting of `search.space`.
 SPECS = "write {log: [low, high]}, {uniform: [low, high]}, {whole: [low, high]}, or a list of choices"
 #: Up to so many rows a trial takes all; of more it takes a tenth, and no fewer than these.
-ALL_ROWS, TENTH = 1_000, 0.1
+ALL_ROWS, TENTH = 500, 0.1
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class SearchSection(Section):
     )
     rows: Literal["auto"] | Share | Annotated[int, Field(ge=2)] = leaf(
         "auto",
-        "the training rows of a trial, whole groups by hash, the same in all; auto takes a tenth, at least 1,000",
+        "the training rows of a trial, whole groups by hash, the same in all; auto takes a tenth, at least 500",
         "auto, a share such as 0.3, or a whole number of rows",
     )
 
