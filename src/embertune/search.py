@@ -114,8 +114,8 @@ def search(  # noqa: PLR0913 a public entry: what is asked for beside the recipe
     defaults, are then trained on all rows with so many `seeds`, from `train.seed` upwards. The winner on dev is
     measured on test beside the defaults. Runs are made in processes of their own, so many at a time as `processes`
     says, and the same call from other processes, also on other machines that share the folder, works on the same
-    search. After `hours` no trial is begun but the first ones. The same call again goes on where it stopped; more trials go on from those
-    there are. With one process, the same recipe, rows and seed lead to the same winner.
+    search. After `hours` no trial is begun but the first ones. The same call again goes on where it stopped; more
+    trials go on from those there are. With one process, the same recipe, rows and seed lead to the same winner.
     Raises `EmbertuneError` for all that a user can put right.
     """
     out, watch = Path(out), watch or Silent()
