@@ -168,21 +168,28 @@ def test_the_same_call_again_makes_nothing_anew(found: et.Found, recipe: et.Reci
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 
-def test_a_search_that_is_killed_goes_on_and_ends_in_the_same_place(
+def test_a_search_that_is_killed_is_gone_on_with_by_two_commands_and_ends_in_the_same_place(
     found: et.Found, recipe: et.Recipe, tmp_path: Path
 ) -> None:
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe, {}), encoding="utf-8")
     words = ["search", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "out"), "--trials", "2", "--seeds", "2"]
-    process = subprocess.Popen([sys.executable, "-m", "embertune", *words, "--quiet"])
+    first = begin(words)
     end = time.monotonic() + 120
     while not (tmp_path / "out" / "trials" / "trial-000" / "history.jsonl").is_file():
         assert time.monotonic() < end
         time.sleep(0.05)
     time.sleep(random.uniform(0, 8))
-    process.kill()
-    process.wait()
-    et.search(et.load_recipe(tmp_path / "recipe.yaml"), tmp_path / "out", 2, seeds=2)
+    first.kill()
+    first.communicate()
+    both = [begin(words) for _ in range(2)]
+    said = [json.loads(process.communicate()[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert said[0] == said[1]
     assert told(tmp_path / "out") == told(found.out)
+
+
+def begin(words: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-m", "embertune", *words, "--json"], stdout=subprocess.PIPE, text=True)
 
 
 def test_more_trials_go_on_from_those_there_are_also_side_by_side(
@@ -335,17 +342,3 @@ def test_once_the_time_is_over_no_trial_is_begun(found: et.Found, recipe: et.Rec
     shutil.copytree(found.out, tmp_path / "out")
     again = et.search(recipe, tmp_path / "out", 9, seeds=2, hours=1e-9)
     assert again.searched == found.searched
-
-
-def test_two_commands_begun_together_make_one_search(recipe: et.Recipe, tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe, {}), encoding="utf-8")
-    words = ["search", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "out"), "--trials", "2", "--seeds", "2"]
-    both = [
-        subprocess.Popen([sys.executable, "-m", "embertune", *words, "--json"], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    told = [json.loads(process.communicate()[0]) for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert told[0] == told[1]
-    assert [one["number"] for one in told[0]["tried"]] == [0, 1]
-    assert {one["state"] for one in told[0]["tried"]} == {"complete"}

@@ -44,7 +44,7 @@ class _Arguments(SentenceTransformerTrainingArguments):  # type: ignore[misc]  #
 
     def to_dict(self) -> dict[str, Any]:
         """The settings of the recipe by dotted path, what is no number as text."""
-        sections = {"": {"seed": self.recipe.seed}, **self.recipe.model_dump(exclude={"seed"})}
+        sections = {"": {"seed": self.recipe.seed}, **self.recipe.model_dump(exclude={"seed", "search"})}
         return {
             f"{section}.{name}".strip("."): value if isinstance(value, int | float) else str(value)
             for section, settings in sections.items()
