@@ -39,7 +39,7 @@ from embertune.watch import Silent
 from overfitting import drawn, read, triplets
 
 RESULTS = Path(__file__).parent / "results" / "forgetting.json"
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3)
 ROWS, DEV, TEST = 4_000, 600, 1_000
 #: Of SciFact so many test questions, and so many documents that answer none of them; of Banking77 so many test rows.
 QUESTIONS, OTHERS, INTENTS = 150, 150, 1_500
