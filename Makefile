@@ -44,6 +44,7 @@ prove: $(VENV)/.dev
 	$(BIN)/python prove/remedies.py
 	$(BIN)/python prove/prefix.py
 	$(BIN)/python prove/crossval.py
+	$(BIN)/python prove/search.py
 	$(BIN)/python prove/kills.py
 	$(BIN)/python prove/full_disk.py
 	$(BIN)/python prove/coverage.py

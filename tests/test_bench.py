@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from sentence_transformers import SentenceTransformer
 
 from embertune import bench as bench_module
 from embertune.bench import Bench, Pace, bench, model_work
 from embertune.cli import main
 from embertune.engine.machine import begin_peak, peak_memory, product_speed
+from embertune.terminal import Terminal
 from embertune.watch import Silent
 from tests.tiny import toy_classes, toy_pairs, write_jsonl
 
 
-@pytest.fixture(autouse=True)
-def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _briefly() -> Iterator[None]:
     """A turn of each side, and products measured on small matrices."""
-    monkeypatch.setattr(bench_module, "TURNS", 1)
-    monkeypatch.setattr("embertune.engine.machine._PATIENCE", 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_module, "TURNS", 1)
+        patch.setattr("embertune.engine.machine._PATIENCE", 0.0)
+        yield
 
 
-@pytest.fixture
-def pairs(tmp_path: Path) -> Path:
-    return write_jsonl(tmp_path / "faq.jsonl", toy_pairs(60))
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_jsonl(tmp_path_factory.mktemp("pairs") / "faq.jsonl", toy_pairs(60))
+
+
+@pytest.fixture(scope="module")
+def found(tiny_model_path: Path, pairs: Path) -> Bench:
+    return bench(str(tiny_model_path), str(pairs), Silent())
 
 
 def run_cli(*words: str | Path) -> int:
     return main(["bench", *map(str, words)])
 
 
-def test_every_figure_is_there_and_the_fast_path_is_the_same(tiny_model_path: Path, pairs: Path) -> None:
-    found = bench(str(tiny_model_path), str(pairs), Silent())
+def test_every_figure_is_there_and_the_fast_path_is_the_same(found: Bench) -> None:
     assert found.parity.path == "packed"
     assert found.parity.passed
     for pace in (found.training, found.encoding):
@@ -49,12 +58,10 @@ def test_every_figure_is_there_and_the_fast_path_is_the_same(tiny_model_path: Pa
     assert 4 < found.tokens < 20
 
 
-def test_the_table_names_model_data_parity_speed_and_memory(
-    tiny_model_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    assert run_cli(tiny_model_path, "--data", pairs) == 0
-    shown = capsys.readouterr().out
+def test_the_table_names_model_data_parity_speed_and_memory(found: Bench, tiny_model_path: Path) -> None:
+    screen = StringIO()
+    Terminal(console=Console(file=screen, width=200)).bench(found)
+    shown = screen.getvalue()
     for expected in (
         tiny_model_path.name,
         "faq.jsonl",
@@ -69,19 +76,15 @@ def test_the_table_names_model_data_parity_speed_and_memory(
     assert "memory of a step" in shown or begin_peak(torch.device("cpu")) is None
 
 
-def test_json_is_one_object_with_all_figures_and_nothing_else(
-    tiny_model_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str]
+def test_json_without_data_is_one_object_with_all_figures_of_the_bundled_sample(
+    tiny_model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_cli(tiny_model_path, "--data", pairs, "--json") == 0
+    assert run_cli(tiny_model_path, "--json") == 0
     record = json.loads(capsys.readouterr().out)
+    assert record["data"].endswith("nli.jsonl")
     assert record["parity"]["passed"] is True
     assert record["training"].keys() == {"plain", "packed"}
     assert record["machine"]["threads"] >= 1
-
-
-def test_without_data_the_bundled_sample_is_measured(tiny_model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_cli(tiny_model_path, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["data"].endswith("nli.jsonl")
 
 
 def test_rows_of_classes_are_measured_too(tiny_model_path: Path, tmp_path: Path) -> None:
