@@ -315,7 +315,11 @@ def answer_of(confirmed: Sequence[Candidate], winner: Candidate, gain: Gain | No
     if gain is None or gain.over_defaults is None:
         dev = f"{name} is best on dev, {winner.mean:.4f} against {defaults.mean:.4f} with the defaults"
         return f"{dev}; without test rows nothing is proven"
-    words = {"better": f"{name} beats the defaults", "worse": "the defaults are better, whatever dev said"}
+    words = {
+        "better": f"{name} beats the defaults",
+        "worse": "the defaults are better, whatever dev said",
+        "too few to tell": f"test is too small to tell {name} from the defaults",
+    }
     said = words.get(gain.over_defaults.verdict, "the defaults are as good")
     return f"{said}; {name} against them, {gain.over_defaults.sentence}"
 
