@@ -29,6 +29,8 @@ from embertune.signals import terminable
 
 #: Seconds between two looks at how a run stands, and until one that was asked to end is ended by force.
 POLL, PATIENCE = 0.2, 60.0
+#: The exit code of a process that the system ended.
+_KILLED = -9
 #: Characters of what a crashed run last said.
 _LAST = 600
 
@@ -81,7 +83,7 @@ class Worker:
         process.stdin.flush()
         pid, stopped = self._answer(process).result(), False
         if pid is None:
-            return -signal.SIGKILL
+            return _KILLED
         answer = self._answer(process)
         try:
             while True:
@@ -95,7 +97,7 @@ class Worker:
         except BaseException:
             _end(pid, answer)
             raise
-        return None if stopped else -signal.SIGKILL if code is None else code
+        return None if stopped else _KILLED if code is None else code
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
@@ -133,7 +135,7 @@ def _said(log: Path, code: int) -> str:
     """What a run that failed said of it."""
     told = log.read_text(encoding="utf-8", errors="replace").strip() if log.is_file() else ""
     if code < 0:
-        killed = "out of memory, perhaps" if code == -9 else "a crash"
+        killed = "out of memory, perhaps" if code == _KILLED else "a crash"
         return f"ended by {signal.Signals(-code).name} ({killed})"
     return told[-_LAST:].rsplit("\n", 1)[-1] if "Traceback" in told else told[-_LAST:] or f"ended with code {code}"
 
