@@ -121,19 +121,20 @@ def ranking_words(found: Evaluation) -> str:
 
 
 def runs_table(found: Compared) -> Table:
-    """A line for each run: its verdict, the primary metric before and after, what was saved, steps and time."""
+    """For each run its primary metric before and after, the change over its interval, what was saved and kept, time."""
     metric = found.lines[0].metric if len({line.metric for line in found.lines}) == 1 else "each run's primary metric"
     title = f"[bold]{escape(metric or 'no test set')}[/]"
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left", title_style="")
-    table.add_column("run", overflow="fold", ratio=1)
-    for name in ("baseline", "tuned", "change", "verdict", "kept", "steps", "time"):
-        table.add_column(name, justify="left" if name in ("verdict", "kept") else "right", no_wrap=True)
+    table.add_column("run", overflow="fold", min_width=8)
+    for name in ("baseline", "tuned", "change", "verdict", "kept", "time"):
+        words = name in ("verdict", "kept")
+        table.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold")
     for line in found.lines:
         change = line.change
-        moved = f"{signed(change.difference)} {interval(change.low, change.high)}" if change else "–"
+        moved = f"{signed(change.difference)}\n{interval(change.low, change.high)}" if change else "–"
         kept = ", ".join(f"{name} {word}" for name, word in line.kept.items()) or "–"
         verdict = _verdict(line.verdict, line.chosen)
-        cells = (number(line.baseline), number(line.tuned), moved, verdict, kept, f"{line.steps:,}")
+        cells = (number(line.baseline), number(line.tuned), moved, verdict, kept)
         table.add_row(escape(line.run), *cells, duration(line.seconds))
     return table
 
